@@ -1,0 +1,1 @@
+//! Fathomline's collector: receives, stores, judges, alerts, serves

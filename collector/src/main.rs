@@ -1,0 +1,2 @@
+//! Collector binary.
+fn main() {}

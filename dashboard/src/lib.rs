@@ -1,0 +1,1 @@
+//! Fathomline's pages

@@ -1,0 +1,1 @@
+//! The fleet that shows Fathomline: real candle inference, drift, a webhook

@@ -1,0 +1,2 @@
+//! Demo binary.
+fn main() {}

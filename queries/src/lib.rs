@@ -1,0 +1,1 @@
+//! Questions about Fathomline's stored data: engine, SQL, histogram functions, drift

@@ -1,0 +1,1 @@
+//! Fathomline's contract: names, identity, histograms, limits, rejections, events
