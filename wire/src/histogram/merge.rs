@@ -1,0 +1,148 @@
+//! Merging: lossless in counts, coarser in resolution where scales differ.
+//!
+//! In: two valid histograms. Out: one that any other order of merging gives too, but for the
+//! last bits of `sum`. Order of work (data model, "Zero Count and Zero Threshold"): common scale,
+//! add, fold what the larger zero threshold covers, then downscale until both sides fit.
+
+use super::{ExponentialHistogram, exponential::Buckets, index::lower_bound};
+use crate::limits::HISTOGRAM_BUCKETS_MAX;
+
+impl ExponentialHistogram {
+    /// Adds `other` to this histogram.
+    pub fn merge(&mut self, other: &Self) {
+        self.merge_within(other, HISTOGRAM_BUCKETS_MAX);
+    }
+
+    /// As [`Self::merge`] with another limit on the buckets of each side.
+    pub fn merge_within(&mut self, other: &Self, buckets_max: usize) {
+        if other.scale < self.scale {
+            self.downscale((self.scale - other.scale) as u32);
+        }
+        let shift = (other.scale - self.scale) as u32;
+        for (into, from) in [
+            (&mut self.positive, &other.positive),
+            (&mut self.negative, &other.negative),
+        ] {
+            for (index, count) in from.filled() {
+                into.add(index >> shift, count);
+            }
+        }
+        self.zero_count += other.zero_count;
+        self.count += other.count;
+        self.add_to_sum(other.sum);
+        self.add_to_sum(other.sum_low);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.zero_threshold = self.zero_threshold.max(other.zero_threshold);
+        self.fit(buckets_max);
+    }
+
+    /// Halves the resolution `by` times: pairs of buckets become one, exactly.
+    pub fn downscale(&mut self, by: u32) {
+        if by == 0 {
+            return;
+        }
+        for side in [&mut self.positive, &mut self.negative] {
+            let mut coarser = Buckets::default();
+            for (index, count) in side.filled() {
+                coarser.add(index >> by, count);
+            }
+            *side = coarser;
+        }
+        self.scale -= by as i32;
+    }
+
+    /// Folds what the zero threshold covers, then coarsens until both sides fit.
+    pub(super) fn fit(&mut self, buckets_max: usize) {
+        self.fold_zero();
+        while self.positive.counts.len().max(self.negative.counts.len()) > buckets_max {
+            self.downscale(1);
+            self.fold_zero();
+        }
+    }
+
+    /// A populated bucket that the threshold cuts pulls it up to its upper bound; buckets below
+    /// the threshold count as zero.
+    fn fold_zero(&mut self) {
+        if self.zero_threshold <= 0.0 {
+            return;
+        }
+        let scale = self.scale;
+        for (index, _) in self.positive.filled().chain(self.negative.filled()) {
+            let (lower, upper) = (lower_bound(index, scale), lower_bound(index + 1, scale));
+            if lower < self.zero_threshold && self.zero_threshold < upper {
+                self.zero_threshold = upper;
+            }
+        }
+        for side in [&mut self.positive, &mut self.negative] {
+            let mut kept = Buckets::default();
+            for (index, count) in side.filled() {
+                if lower_bound(index + 1, scale) <= self.zero_threshold {
+                    self.zero_count += count;
+                } else {
+                    kept.add(index, count);
+                }
+            }
+            *side = kept;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(scale: i32, values: &[f64]) -> ExponentialHistogram {
+        let mut histogram = ExponentialHistogram::new(scale);
+        for value in values {
+            assert!(histogram.record(*value));
+        }
+        histogram
+    }
+
+    #[test]
+    fn one_value_far_away_coarsens_instead_of_growing() {
+        let histogram = of(5, &[1e-9, 1.0, 1e9]);
+        assert!(histogram.positive.counts.len() <= HISTOGRAM_BUCKETS_MAX);
+        assert_eq!(histogram.count, 3);
+        assert!(histogram.scale < 5);
+    }
+
+    #[test]
+    fn nan_and_infinity_are_not_counted() {
+        let mut histogram = ExponentialHistogram::new(4);
+        assert!(!histogram.record(f64::NAN) && !histogram.record(f64::INFINITY));
+        assert_eq!(histogram, ExponentialHistogram::new(4));
+        assert_eq!(histogram.quantile(0.5), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        /// Does not prove associativity under differing zero thresholds: ours are always 0.
+        #[test]
+        fn any_order_and_grouping_of_merges_agrees(
+            groups in prop::collection::vec(
+                (0i32..6, prop::collection::vec(-1e6f64..1e6, 0..20)), 1..8),
+        ) {
+            let parts: Vec<_> = groups.iter().map(|(scale, v)| of(*scale, v)).collect();
+            let mut forward = parts[0].clone();
+            parts[1..].iter().for_each(|part| forward.merge(part));
+            let mut backward = parts[parts.len() - 1].clone();
+            parts[..parts.len() - 1].iter().rev().for_each(|part| backward.merge(part));
+            let mut grouped = ExponentialHistogram::new(20);
+            for pair in parts.chunks(2) {
+                let mut merged = pair[0].clone();
+                pair[1..].iter().for_each(|part| merged.merge(part));
+                grouped.merge(&merged);
+            }
+            prop_assert_eq!(&forward.positive, &backward.positive);
+            prop_assert_eq!(&forward.negative, &grouped.negative);
+            prop_assert!((forward.sum - backward.sum).abs() <= 1e-12 * forward.sum.abs().max(1.0));
+            prop_assert_eq!(forward.scale, grouped.scale);
+            prop_assert_eq!(forward.min, grouped.min);
+            let held: u64 = forward.cells().iter().map(|cell| cell.count).sum();
+            prop_assert_eq!(held, forward.count);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Which batch is this: the key that lets the collector count every window once.
+//!
+//! In: header values. Out: an [`Identity`], or the reason why there is none. Never trusts a value
+//! because a device sent it: identifiers are bounded and of a small alphabet.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::IDENTIFIER_BYTES_MAX;
+
+/// One window of one boot of one installation. The same identity always means the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// Random installation identifier (`device.id`), never a serial number.
+    pub installation: String,
+    /// New at each start of the process (`service.instance.id`).
+    pub boot: String,
+    /// Counts windows of this boot from 1 upwards, without gaps on the device.
+    pub sequence: u64,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}#{}", self.installation, self.boot, self.sequence)
+    }
+}
+
+/// Why headers do not form an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityError {
+    /// Some identity headers are present, this one is not.
+    Missing(&'static str),
+    /// The header's value is outside of the alphabet, too long, or not a number.
+    Invalid(&'static str),
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(header) => {
+                write!(
+                    f,
+                    "header {header} is missing beside the other identity headers; send all or none"
+                )
+            }
+            Self::Invalid(header) => write!(
+                f,
+                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], sequence and clock are decimal integers"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
+/// What the identity headers of one request said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Which window this is.
+    pub identity: Identity,
+    /// The sender's clock at upload, in nanoseconds since the Unix epoch.
+    pub clock_unix_nano: Option<u64>,
+}
+
+/// Reads the identity headers through `get`. `Ok(None)` when the sender is not our SDK.
+///
+/// # Errors
+/// When only some of the headers are there, or one is malformed.
+pub fn from_headers<'a>(
+    get: impl Fn(&'static str) -> Option<&'a str>,
+) -> Result<Option<Declared>, IdentityError> {
+    use crate::names::{HEADER_BOOT, HEADER_CLOCK, HEADER_INSTALLATION, HEADER_SEQUENCE};
+    let required = [HEADER_INSTALLATION, HEADER_BOOT, HEADER_SEQUENCE];
+    let present = required.iter().filter(|name| get(name).is_some()).count();
+    if present == 0 {
+        return Ok(None);
+    }
+    let text = |name| get(name).ok_or(IdentityError::Missing(name));
+    let identifier = |name| {
+        let value = text(name)?;
+        is_identifier(value)
+            .then(|| value.to_owned())
+            .ok_or(IdentityError::Invalid(name))
+    };
+    let number = |name, value: &str| value.parse().map_err(|_| IdentityError::Invalid(name));
+    let identity = Identity {
+        installation: identifier(HEADER_INSTALLATION)?,
+        boot: identifier(HEADER_BOOT)?,
+        sequence: number(HEADER_SEQUENCE, text(HEADER_SEQUENCE)?)?,
+    };
+    let clock_unix_nano = get(HEADER_CLOCK)
+        .map(|v| number(HEADER_CLOCK, v))
+        .transpose()?;
+    Ok(Some(Declared {
+        identity,
+        clock_unix_nano,
+    }))
+}
+
+/// Whether `value` may name an installation or a boot: 1 to 64 bytes of `[A-Za-z0-9_.:-]`.
+pub fn is_identifier(value: &str) -> bool {
+    !value.is_empty()
+        && value.len() <= IDENTIFIER_BYTES_MAX
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+}
+
+/// Whether `value` may be a declared label: 1 to 32 bytes of `[a-z0-9_.-]`.
+pub fn is_label(value: &str) -> bool {
+    !value.is_empty()
+        && value.len() <= crate::limits::LABEL_BYTES_MAX
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{HEADER_BOOT, HEADER_CLOCK, HEADER_INSTALLATION, HEADER_SEQUENCE};
+
+    #[test]
+    fn all_headers_make_an_identity_and_none_make_none() {
+        let get = |name: &'static str| match name {
+            HEADER_INSTALLATION => Some("i-1"),
+            HEADER_BOOT => Some("b-1"),
+            HEADER_SEQUENCE => Some("7"),
+            HEADER_CLOCK => Some("1700000000000000000"),
+            _ => None,
+        };
+        let declared = from_headers(get).unwrap().unwrap();
+        assert_eq!(declared.identity.to_string(), "i-1/b-1#7");
+        assert_eq!(declared.clock_unix_nano, Some(1_700_000_000_000_000_000));
+        assert_eq!(from_headers(|_| None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_partial_or_hostile_identity_is_refused_with_the_header_named() {
+        let partial = from_headers(|name| (name == HEADER_BOOT).then_some("b"));
+        assert_eq!(partial, Err(IdentityError::Missing(HEADER_INSTALLATION)));
+        let hostile = from_headers(|name| Some(if name == HEADER_SEQUENCE { "-1" } else { "x" }));
+        assert_eq!(hostile, Err(IdentityError::Invalid(HEADER_SEQUENCE)));
+        assert!(!is_identifier("a b") && !is_identifier("") && !is_identifier(&"x".repeat(65)));
+        assert!(is_label("set.target_1") && !is_label("Set") && !is_label(&"x".repeat(33)));
+    }
+}

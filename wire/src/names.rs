@@ -1,0 +1,212 @@
+//! Every name that crosses the wire, with its unit. Owns the strings; a table of them
+//! ([`METRICS`]) lets tests, documentation and the collector agree.
+//!
+//! GenAI names are spelt here and not imported: the conventions are at development stability and
+//! move between repositories, a contract may not.
+
+/// Instrumentation scope of everything the SDK sends.
+pub const SCOPE: &str = "fathomline";
+/// Carries the contract version.
+pub const SCHEMA_URL: &str = "https://fathomline.dev/schemas/1";
+
+/// Header (gRPC metadata key): which installation sends.
+pub const HEADER_INSTALLATION: &str = "fathomline-installation";
+/// Header: which start of the process.
+pub const HEADER_BOOT: &str = "fathomline-boot";
+/// Header: which window of that boot.
+pub const HEADER_SEQUENCE: &str = "fathomline-sequence";
+/// Header: the sender's clock at upload, nanoseconds since the Unix epoch.
+pub const HEADER_CLOCK: &str = "fathomline-clock-unix-nano";
+
+/// Resource: logical name of the application.
+pub const SERVICE_NAME: &str = "service.name";
+/// Resource: version of the application.
+pub const SERVICE_VERSION: &str = "service.version";
+/// Resource: the boot id, new at each start.
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+/// Resource: the installation id.
+pub const DEVICE_ID: &str = "device.id";
+/// Resource: what kind of hardware.
+pub const DEVICE_MODEL_IDENTIFIER: &str = "device.model.identifier";
+/// Resource: processor architecture.
+pub const HOST_ARCH: &str = "host.arch";
+/// Resource: operating system.
+pub const OS_TYPE: &str = "os.type";
+/// Resource: production, staging, test, development or custom.
+pub const ENVIRONMENT: &str = "deployment.environment.name";
+/// Resource: class of devices that are judged together.
+pub const DEVICE_CLASS: &str = "fathomline.device.class";
+/// Resource: where the device stands.
+pub const SITE: &str = "fathomline.site";
+
+/// Point: chat, text_completion, embeddings, ...
+pub const OPERATION_NAME: &str = "gen_ai.operation.name";
+/// Point: who runs the model; ours is [`PROVIDER_CANDLE`].
+pub const PROVIDER_NAME: &str = "gen_ai.provider.name";
+/// Point: the model's name.
+pub const REQUEST_MODEL: &str = "gen_ai.request.model";
+/// Point: the model's version.
+pub const MODEL_VERSION: &str = "fathomline.model.version";
+/// Point: short hash of weights, quantization, tokenizer, sampler settings and backend.
+pub const MODEL_VARIANT: &str = "fathomline.model.variant";
+/// Point: f32, q8_0, ...
+pub const MODEL_QUANTIZATION: &str = "fathomline.model.quantization";
+/// Point, on [`OUTPUT_FINISH`].
+pub const FINISH_REASON: &str = "fathomline.finish.reason";
+/// Point, on [`FEEDBACK`].
+pub const FEEDBACK_KIND: &str = "fathomline.feedback.kind";
+/// Point, on [`OUTPUT_LABEL`].
+pub const LABEL: &str = "fathomline.label";
+/// Value of [`PROVIDER_NAME`] that the SDK sends.
+pub const PROVIDER_CANDLE: &str = "candle";
+/// Stands for every category beyond those declared.
+pub const OTHER: &str = "other";
+
+/// Duration of the whole operation.
+pub const OPERATION_DURATION: &str = "gen_ai.client.operation.duration";
+/// Time until the first token was sampled.
+pub const TIME_TO_FIRST_TOKEN: &str = "gen_ai.server.time_to_first_token";
+/// Mean time per token after the first.
+pub const TIME_PER_OUTPUT_TOKEN: &str = "gen_ai.server.time_per_output_token";
+/// Prompt tokens of one operation.
+pub const INPUT_TOKENS: &str = "gen_ai.client.inference.operation.input_tokens";
+/// Generated tokens of one operation.
+pub const OUTPUT_TOKENS: &str = "gen_ai.client.inference.operation.output_tokens";
+/// Mean -ln p of the chosen tokens.
+pub const OUTPUT_SURPRISAL: &str = "fathomline.output.surprisal";
+/// Mean entropy of the next-token distribution.
+pub const OUTPUT_ENTROPY: &str = "fathomline.output.entropy";
+/// Mean of 1 - p of the likeliest token.
+pub const OUTPUT_UNCERTAINTY: &str = "fathomline.output.uncertainty";
+/// Mean of p1 - p2.
+pub const OUTPUT_MARGIN: &str = "fathomline.output.margin";
+/// Mean -ln p of the prompt's tokens.
+pub const INPUT_SURPRISAL: &str = "fathomline.input.surprisal";
+/// How operations ended, by [`FINISH_REASON`].
+pub const OUTPUT_FINISH: &str = "fathomline.output.finish";
+/// Declared labels, by [`LABEL`].
+pub const OUTPUT_LABEL: &str = "fathomline.output.label";
+/// What people made of the output, by [`FEEDBACK_KIND`].
+pub const FEEDBACK: &str = "fathomline.feedback";
+/// The window's sequence number: identity that survives a relay which drops headers.
+pub const WINDOW_SEQUENCE: &str = "fathomline.device.window.sequence";
+/// Bytes waiting in the device's spool.
+pub const SPOOL_SIZE: &str = "fathomline.device.spool.size";
+/// Windows the device had to drop because its spool was full.
+pub const WINDOW_DROPPED: &str = "fathomline.device.window.dropped";
+
+/// What kind of instrument a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Exponential histogram, delta temporality, one record per inference.
+    Distribution,
+    /// Monotonic delta sum, split by one bounded category.
+    Category,
+    /// Monotonic delta sum.
+    Counter,
+    /// Last value.
+    Gauge,
+}
+
+/// One metric of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Name on the wire and in the tables.
+    pub name: &'static str,
+    /// UCUM unit.
+    pub unit: &'static str,
+    /// Instrument.
+    pub kind: Kind,
+    /// Point attribute that holds the category, for [`Kind::Category`].
+    pub category: Option<&'static str>,
+}
+
+const fn distribution(name: &'static str, unit: &'static str) -> Metric {
+    Metric {
+        name,
+        unit,
+        kind: Kind::Distribution,
+        category: None,
+    }
+}
+
+const fn category(name: &'static str, unit: &'static str, attribute: &'static str) -> Metric {
+    Metric {
+        name,
+        unit,
+        kind: Kind::Category,
+        category: Some(attribute),
+    }
+}
+
+/// Every metric that the SDK sends in this contract version.
+pub const METRICS: [Metric; 16] = [
+    distribution(OPERATION_DURATION, "s"),
+    distribution(TIME_TO_FIRST_TOKEN, "s"),
+    distribution(TIME_PER_OUTPUT_TOKEN, "s"),
+    distribution(INPUT_TOKENS, "{token}"),
+    distribution(OUTPUT_TOKENS, "{token}"),
+    distribution(OUTPUT_SURPRISAL, "{nat}"),
+    distribution(OUTPUT_ENTROPY, "{nat}"),
+    distribution(OUTPUT_UNCERTAINTY, "1"),
+    distribution(OUTPUT_MARGIN, "1"),
+    distribution(INPUT_SURPRISAL, "{nat}"),
+    category(OUTPUT_FINISH, "{operation}", FINISH_REASON),
+    category(OUTPUT_LABEL, "{label}", LABEL),
+    category(FEEDBACK, "{feedback}", FEEDBACK_KIND),
+    Metric {
+        name: WINDOW_SEQUENCE,
+        unit: "1",
+        kind: Kind::Gauge,
+        category: None,
+    },
+    Metric {
+        name: SPOOL_SIZE,
+        unit: "By",
+        kind: Kind::Gauge,
+        category: None,
+    },
+    Metric {
+        name: WINDOW_DROPPED,
+        unit: "{window}",
+        kind: Kind::Counter,
+        category: None,
+    },
+];
+
+/// The contract's entry for `name`, if it is one of ours.
+pub fn metric(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// Histogram scale that the SDK pins for a unit: 5 (2.2 % wide buckets) for seconds and joules, 4
+/// otherwise. An SDK that started finer would force every merge through a long downscale.
+pub fn pinned_scale(unit: &str) -> i32 {
+    if matches!(unit, "s" | "J") { 5 } else { 4 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_naming_rules() {
+        let mut seen = std::collections::BTreeSet::new();
+        for metric in METRICS {
+            assert!(seen.insert(metric.name), "{} is listed twice", metric.name);
+            assert!(
+                metric
+                    .name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b"._".contains(&b))
+            );
+            assert!(!metric.name.ends_with("_total"));
+            assert_eq!(metric.category.is_some(), metric.kind == Kind::Category);
+        }
+    }
+
+    #[test]
+    fn the_schema_url_carries_the_contract_version() {
+        assert!(SCHEMA_URL.ends_with(&format!("/{}", crate::CONTRACT_VERSION)));
+    }
+}

@@ -1,0 +1,132 @@
+//! Stable codes for "no". Owns which refusals exist and whether the sender should try again; the
+//! receiver turns them into statuses, partial successes and counters.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request or a data point was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Rejection {
+    /// The body is not the OTLP message it claims to be.
+    Malformed,
+    /// The content type or encoding is not one the receiver speaks.
+    Unsupported,
+    /// The body is larger than the limit, before or after inflation.
+    TooLarge,
+    /// The identity was seen before with other bytes.
+    Conflict,
+    /// The window is older than the boots the collector remembers.
+    TooOld,
+    /// The histogram's scale is outside of what floats can tell apart.
+    Scale,
+    /// Bucket counts do not add up to the point's count, or do not fit 63 bits.
+    Counts,
+    /// A number that must be finite is not.
+    NotFinite,
+    /// The point's time is missing, or its interval ends before it starts.
+    Time,
+    /// An interval of this series overlaps one that was already counted.
+    Overlap,
+    /// A name or attribute value is longer than the limit.
+    TooLong,
+    /// The point's kind cannot be stored (a summary, say).
+    Kind,
+    /// The collector has no room at present; the same request may succeed later.
+    Busy,
+}
+
+impl Rejection {
+    /// Every rejection there is, for documentation, metrics and tests.
+    pub const ALL: [Self; 13] = [
+        Self::Malformed,
+        Self::Unsupported,
+        Self::TooLarge,
+        Self::Conflict,
+        Self::TooOld,
+        Self::Scale,
+        Self::Counts,
+        Self::NotFinite,
+        Self::Time,
+        Self::Overlap,
+        Self::TooLong,
+        Self::Kind,
+        Self::Busy,
+    ];
+
+    /// The code for programs; never changes once published.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unsupported => "unsupported",
+            Self::TooLarge => "too_large",
+            Self::Conflict => "conflict",
+            Self::TooOld => "too_old",
+            Self::Scale => "scale",
+            Self::Counts => "counts",
+            Self::NotFinite => "not_finite",
+            Self::Time => "time",
+            Self::Overlap => "overlap",
+            Self::TooLong => "too_long",
+            Self::Kind => "kind",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// Whether sending the same bytes again can succeed.
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::Busy)
+    }
+
+    /// The sentence for the sender: what was wrong and what to do.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Malformed => {
+                "the body is not an OTLP metrics request; check the exporter's protocol"
+            }
+            Self::Unsupported => "send application/x-protobuf, uncompressed or with gzip or zstd",
+            Self::TooLarge => "the body is over the limit; send smaller batches",
+            Self::Conflict => {
+                "this installation, boot and sequence arrived before with other bytes; set the record aside and go on"
+            }
+            Self::TooOld => {
+                "the window belongs to a boot the collector no longer remembers; it cannot be counted once"
+            }
+            Self::Scale => "the exponential histogram's scale must be between -10 and 20",
+            Self::Counts => "bucket counts must add up to the point's count and fit 63 bits",
+            Self::NotFinite => "numbers must be finite; drop NaN and infinity before recording",
+            Self::Time => "each point needs a time and may not end before it starts",
+            Self::Overlap => {
+                "the interval overlaps one that was counted; use delta temporality or keep start times constant"
+            }
+            Self::TooLong => "names and attribute values may have 128 bytes at most",
+            Self::Kind => {
+                "send sums, gauges, histograms or exponential histograms; summaries are not stored"
+            }
+            Self::Busy => "the collector has no room at present; retry after the time it gives",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code(), self.advice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_only_busy_is_retryable() {
+        let codes: std::collections::BTreeSet<_> =
+            Rejection::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), Rejection::ALL.len());
+        assert!(
+            Rejection::ALL
+                .iter()
+                .all(|r| r.retryable() == (*r == Rejection::Busy))
+        );
+    }
+}
