@@ -1,0 +1,71 @@
+//! Finds the programs that tests run. In: the environment. Out: paths, or the sentence that says
+//! what to install. Never builds or installs anything.
+
+use std::{
+    env,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::workspace;
+
+/// Set where a missing tool must fail the test instead of skipping it.
+const REQUIRE_TOOLS: &str = "FATHOMLINE_REQUIRE_TOOLS";
+
+/// The `fathomline` binary that cargo built beside this test.
+pub(crate) fn path() -> PathBuf {
+    if let Some(path) = env::var_os("FATHOMLINE_BIN") {
+        return path.into();
+    }
+    let test = env::current_exe().expect("a running program has a path");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in <target>/<profile>/deps");
+    let path = folder.join("fathomline");
+    assert!(
+        path.exists(),
+        "{} is not built; run `cargo test --workspace`, which builds it, or set FATHOMLINE_BIN",
+        path.display()
+    );
+    path
+}
+
+/// A Python that can import `modules`, or none after saying so: tests that need foreign software
+/// are skipped on machines without it, unless continuous integration asks for all of them.
+pub(crate) fn python_with(modules: &[&str]) -> Option<PathBuf> {
+    let python = python();
+    let imports = format!("import {}", modules.join(", "));
+    let output = Command::new(&python).args(["-c", &imports]).output();
+    if output.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    skipped(&format!(
+        "Python with {}: pip install -r tests/foreign/requirements.txt, in .venv or in the Python that FATHOMLINE_PYTHON names",
+        modules.join(", ")
+    ));
+    None
+}
+
+fn python() -> PathBuf {
+    if let Some(path) = env::var_os("FATHOMLINE_PYTHON") {
+        return path.into();
+    }
+    let local = workspace::root().join(".venv/bin/python");
+    if local.exists() {
+        local
+    } else {
+        Path::new("python3").to_owned()
+    }
+}
+
+/// Says what is missing past the test runner's capture, so that a skip is seen.
+fn skipped(needs: &str) {
+    assert!(
+        env::var_os(REQUIRE_TOOLS).is_none(),
+        "{REQUIRE_TOOLS} is set, and this needs {needs}"
+    );
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "{test} skipped: needs {needs}");
+}

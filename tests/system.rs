@@ -1,0 +1,10 @@
+//! Fathomline from outside: the real binary on loopback, broken on purpose.
+//!
+//! This list is the table of contents. Each module opens with the promise it holds the product
+//! to; `harness` starts the house and speaks for devices, people and webhook receivers.
+
+mod harness;
+
+// Rules of the repository.
+mod boundaries;
+mod tidy;
