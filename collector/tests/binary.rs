@@ -6,6 +6,8 @@ use std::process::Command;
 
 #[test]
 fn the_binary_starts() {
-    let output = Command::new(env!("CARGO_BIN_EXE_fathomline")).arg("--help").output();
+    let output = Command::new(env!("CARGO_BIN_EXE_fathomline"))
+        .arg("--help")
+        .output();
     assert!(output.is_ok_and(|output| output.status.success()));
 }
