@@ -5,6 +5,14 @@
 
 mod harness;
 
-// Rules of the repository.
+// The product.
+mod bad_input;
+mod canary;
+mod crash;
+mod drift;
+mod foreign;
+mod one_batch;
+
+// The rules of the repository.
 mod boundaries;
 mod tidy;

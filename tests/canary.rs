@@ -1,0 +1,236 @@
+//! Nothing private leaves. A canary goes into every place where a foreign sender could put text;
+//! none of them may be found in the log, the data folder, a table, a webhook or a page. The same
+//! search finds a text that is allowed to stay, so it can see. Prompts and labels on the device
+//! are the SDK's own tests: they look at every wire byte and every spool byte.
+
+use std::process::Command;
+
+use fathomline_wire::names;
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::KeyValue,
+    metrics::v1::{Exemplar, Metric, exemplar, metric},
+};
+use prost::Message;
+
+use crate::harness::{
+    books,
+    clock::{now_us, until},
+    device::{Device, Span, text},
+    door,
+    fleet::Sent,
+    house::{self, House, Settings},
+    program, workspace,
+};
+
+/// Found nowhere. One canary a place, so that a find names its leak.
+const CANARIES: [&str; 13] = [
+    "canary-resource",
+    "canary-resource-key",
+    "canary-scope-name",
+    "canary-scope-version",
+    "canary-scope-attribute",
+    "canary-point",
+    "canary-point-key",
+    "canary-exemplar",
+    "canary-description",
+    "canary label",
+    "canary-log-body",
+    "canary-span-event",
+    "canary-schema",
+];
+
+/// Allowed to stay: the name of the application.
+const KEPT: &str = "kept-service";
+
+/// A device's window with a canary in every place for text.
+fn talkative(device: &Device, span: Span) -> ExportMetricsServiceRequest {
+    let mut request = device.request(1, span, &[0.1, 0.2, 0.4]);
+    let source = &mut request.resource_metrics[0];
+    let resource = source.resource.as_mut().unwrap();
+    resource
+        .attributes
+        .retain(|attribute| attribute.key != names::SERVICE_NAME);
+    resource.attributes.extend([
+        text(names::SERVICE_NAME, KEPT),
+        text("user.prompt", "canary-resource"),
+        text("canary-resource-key", "x"),
+    ]);
+    source.schema_url = "https://example.org/canary-schema".into();
+    let scope_metrics = &mut source.scope_metrics[0];
+    scope_metrics.schema_url = "https://example.org/canary-schema".into();
+    let scope = scope_metrics.scope.as_mut().unwrap();
+    scope.name = "canary-scope-name".into();
+    scope.version = "canary-scope-version".into();
+    scope.attributes = vec![text("x", "canary-scope-attribute")];
+    for metric in &mut scope_metrics.metrics {
+        metric.description = "canary-description".into();
+        talk(metric);
+    }
+    request
+}
+
+/// Puts canaries on the points of `metric`.
+fn talk(metric: &mut Metric) {
+    let attributes = [
+        text("gen_ai.prompt", "canary-point"),
+        text("canary-point-key", "x"),
+    ];
+    let exemplar = Exemplar {
+        filtered_attributes: vec![text("gen_ai.completion", "canary-exemplar")],
+        value: Some(exemplar::Value::AsDouble(0.1)),
+        ..Default::default()
+    };
+    match &mut metric.data {
+        Some(metric::Data::ExponentialHistogram(histogram)) => {
+            let point = &mut histogram.data_points[0];
+            point.attributes.extend(attributes);
+            point.exemplars = vec![exemplar];
+        }
+        Some(metric::Data::Sum(sum)) => {
+            let point = &mut sum.data_points[0];
+            point.attributes.extend(attributes);
+            point.exemplars = vec![exemplar];
+            say_instead(&mut point.attributes, names::FEEDBACK_KIND, "canary label");
+        }
+        _ => {}
+    }
+}
+
+fn say_instead(attributes: &mut [KeyValue], key: &str, value: &str) {
+    for attribute in attributes
+        .iter_mut()
+        .filter(|attribute| attribute.key == key)
+    {
+        *attribute = text(key, value);
+    }
+}
+
+/// Logs and traces have no door here; what stands in them goes nowhere.
+fn other_signals_are_refused(house: &House) {
+    for (path, body) in [
+        ("/v1/logs", "canary-log-body"),
+        ("/v1/traces", "canary-span-event"),
+    ] {
+        let url = format!("{}{path}", house.addresses().otlp_http);
+        let headers = [("content-type", "application/x-protobuf")];
+        let answer = door::post(&url, &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        assert!(
+            answer.text().contains("export metrics only"),
+            "{path}: {}",
+            answer.text()
+        );
+    }
+}
+
+/// Where `needle` stands: files of the house, byte for byte, and every page.
+fn found(house: &House, needle: &str) -> Vec<String> {
+    let holds = |bytes: &[u8]| {
+        bytes
+            .windows(needle.len())
+            .any(|part| part == needle.as_bytes())
+    };
+    let files = house::files(house.folder());
+    let files = files.into_iter().filter(|(_, bytes)| holds(bytes));
+    let mut found: Vec<String> = files.map(|(path, _)| path.display().to_string()).collect();
+    let tables = [
+        "distributions",
+        "measurements",
+        "rollups",
+        "verdicts",
+        "events",
+    ];
+    for table in tables {
+        let rows = house.ask(&format!("SELECT * FROM {table}"));
+        if serde_json::to_string(&rows).unwrap().contains(needle) {
+            found.push(format!("table {table}"));
+        }
+    }
+    for page in ["/", "/drift", "/api/v1/verdicts", "/api/v1/references"] {
+        if house.page(page).text().contains(needle) {
+            found.push(format!("page {page}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_text_that_a_sender_slipped_in_is_found_anywhere() {
+    let config = "[store]\nseal_after = \"1s\"\n".to_owned();
+    let mut house = House::with(Settings {
+        config,
+        stall_at: None,
+    });
+    let end_us = now_us();
+    let span = Span {
+        start_us: end_us - 1_000_000,
+        end_us,
+    };
+    let device = Device::new(1);
+    house.receive(&device.window_of(&talkative(&device, span), 1, end_us));
+    other_signals_are_refused(&house);
+    let malformed = house.offer_bytes(&[], b"\xffcanary-log-body");
+    assert_eq!(malformed.status, 400);
+    books::balance(
+        &house,
+        Sent {
+            windows: 1,
+            records: 3,
+        },
+    );
+
+    // Once while the rows are only in the log, once when they are committed, once more after.
+    nothing_leaked(&house);
+    until("all rows are committed", || books::committed(&house) == 3);
+    nothing_leaked(&house);
+    in_no_parquet_file(&house);
+    house.reopen();
+    nothing_leaked(&house);
+}
+
+fn nothing_leaked(house: &House) {
+    for canary in CANARIES {
+        let leaks = found(house, canary);
+        assert!(leaks.is_empty(), "{canary} is in {leaks:?}");
+    }
+    let kept = found(house, KEPT);
+    assert!(
+        kept.iter().any(|place| place == "table distributions"),
+        "the search sees nothing"
+    );
+}
+
+fn in_no_parquet_file(house: &House) {
+    let Some(python) = program::python_with(&["pyarrow"]) else {
+        return;
+    };
+    let script = workspace::root().join("tests/foreign/find_text.py");
+    let (succeeded, printed) = house::run(
+        Command::new(python)
+            .arg(script)
+            .arg(house.data())
+            .args(["canary", KEPT]),
+    );
+    assert!(succeeded, "{printed}");
+    assert!(!printed.contains("canary"), "{printed}");
+    assert!(printed.contains(KEPT), "the search sees nothing: {printed}");
+}
+
+#[test]
+fn the_canaries_do_travel_to_the_door() {
+    let device = Device::new(1);
+    let body = talkative(
+        &device,
+        Span {
+            start_us: 1,
+            end_us: 2,
+        },
+    )
+    .encode_to_vec();
+    let sent = String::from_utf8_lossy(&body).into_owned();
+    let signals = ["canary-log-body", "canary-span-event"];
+    for canary in CANARIES.iter().filter(|canary| !signals.contains(canary)) {
+        assert!(sent.contains(canary), "{canary} is not sent");
+    }
+}

@@ -1,0 +1,131 @@
+//! Acknowledged means durable, counted means once. Each test breaks the house where it hurts most
+//! and holds its books against what it had acknowledged. What this does not prove: that the disk
+//! keeps what it was told to sync when the power fails.
+
+use crate::harness::{
+    books,
+    clock::until,
+    device::{Device, Span},
+    fleet::{Fleet, LANE_US, Sent},
+    house::{House, Settings},
+};
+
+/// Commits often, so that a test sees several.
+const EAGER: &str = "[store]\nseal_after = \"1s\"\n";
+
+fn stalling(point: &'static str) -> House {
+    House::with(Settings {
+        config: EAGER.into(),
+        stall_at: Some(point),
+    })
+}
+
+/// Feeds a house until it stands still, kills it, and opens it again.
+fn killed_at(point: &'static str) -> (House, Fleet, Sent) {
+    let mut house = stalling(point);
+    let fleet = Fleet::ending_now("kiosk", 20, 7);
+    let mut sent = fleet.tell(&house, 1..=5, 1.0);
+    house.wait_for_stall();
+    assert_eq!(
+        books::committed(&house),
+        0,
+        "the stall comes before any table is complete"
+    );
+    // The door stays open while the writer stands still.
+    sent += fleet.tell(&house, 6..=8, 1.0);
+    house.kill();
+    house.reopen();
+    (house, fleet, sent)
+}
+
+fn everything_is_committed(house: &House, sent: Sent) {
+    until("all rows are committed", || {
+        books::committed(house) == sent.records
+    });
+    books::balance(house, sent);
+}
+
+#[test]
+fn killed_between_acknowledgement_and_commit_nothing_is_lost() {
+    let (house, fleet, mut sent) = killed_at("after-acknowledge");
+    books::balance(&house, sent);
+    sent += fleet.tell(&house, 9..=10, 1.0);
+    everything_is_committed(&house, sent);
+}
+
+#[test]
+fn killed_between_the_commits_of_two_tables_nothing_is_lost_or_doubled() {
+    let (house, fleet, mut sent) = killed_at("between-tables");
+    books::balance(&house, sent);
+    sent += fleet.tell(&house, 9..=10, 1.0);
+    everything_is_committed(&house, sent);
+}
+
+#[test]
+fn killed_again_and_again_while_devices_send_every_count_is_exact() {
+    let mut house = House::with(Settings {
+        config: EAGER.into(),
+        stall_at: None,
+    });
+    let fleet = Fleet::ending_now("kiosk", 40, 8);
+    let mut sent = Sent::default();
+    for life in 0..4 {
+        let first = life * 10 + 1;
+        sent += fleet.tell(&house, first..=first + 9, 1.0);
+        // A device that heard no answer sends again: here it heard one and sends all the same.
+        house.reopen();
+        fleet.tell(&house, first..=first + 9, 1.0);
+        books::balance(&house, sent);
+    }
+    everything_is_committed(&house, sent);
+}
+
+#[test]
+fn the_same_bytes_ten_times_change_nothing() {
+    let mut house = House::with(Settings {
+        config: EAGER.into(),
+        stall_at: None,
+    });
+    let fleet = Fleet::ending_now("kiosk", 10, 9);
+    let sent = fleet.tell(&house, 1..=3, 1.0);
+    for _ in 0..5 {
+        fleet.tell(&house, 1..=3, 1.0);
+    }
+    books::balance(&house, sent);
+    everything_is_committed(&house, sent);
+    house.reopen();
+    for _ in 0..5 {
+        fleet.tell(&house, 1..=3, 1.0);
+    }
+    everything_is_committed(&house, sent);
+}
+
+#[test]
+fn the_same_identity_with_another_body_is_a_conflict() {
+    let mut house = House::open();
+    let end_us = Fleet::ending_now("kiosk", 1, 0).end_of(1);
+    let span = Span {
+        start_us: end_us - LANE_US,
+        end_us,
+    };
+    let device = Device::new(1);
+    house.receive(&device.window(1, span, &[0.1, 0.2]));
+    for _ in 0..2 {
+        let answer = house.offer(&device.window(1, span, &[0.3]));
+        assert_eq!(answer.status, 409, "{}", answer.text());
+        assert!(
+            answer.text().contains("set the record aside and go on"),
+            "{}",
+            answer.text()
+        );
+        // The memory of what was taken outlives the process.
+        house.reopen();
+    }
+    books::balance(
+        &house,
+        Sent {
+            windows: 1,
+            records: 2,
+        },
+    );
+}
