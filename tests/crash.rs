@@ -46,6 +46,7 @@ fn everything_is_committed(house: &House, sent: Sent) {
 }
 
 #[test]
+#[ignore = "the collector does not serve yet, issue 2"]
 fn killed_between_acknowledgement_and_commit_nothing_is_lost() {
     let (house, fleet, mut sent) = killed_at("after-acknowledge");
     books::balance(&house, sent);
@@ -54,6 +55,7 @@ fn killed_between_acknowledgement_and_commit_nothing_is_lost() {
 }
 
 #[test]
+#[ignore = "the collector does not serve yet, issue 2"]
 fn killed_between_the_commits_of_two_tables_nothing_is_lost_or_doubled() {
     let (house, fleet, mut sent) = killed_at("between-tables");
     books::balance(&house, sent);
@@ -62,6 +64,7 @@ fn killed_between_the_commits_of_two_tables_nothing_is_lost_or_doubled() {
 }
 
 #[test]
+#[ignore = "the collector does not serve yet, issue 2"]
 fn killed_again_and_again_while_devices_send_every_count_is_exact() {
     let mut house = House::with(Settings {
         config: EAGER.into(),
@@ -81,6 +84,7 @@ fn killed_again_and_again_while_devices_send_every_count_is_exact() {
 }
 
 #[test]
+#[ignore = "the collector does not serve yet, issue 2"]
 fn the_same_bytes_ten_times_change_nothing() {
     let mut house = House::with(Settings {
         config: EAGER.into(),
@@ -101,6 +105,7 @@ fn the_same_bytes_ten_times_change_nothing() {
 }
 
 #[test]
+#[ignore = "the collector does not serve yet, issue 2"]
 fn the_same_identity_with_another_body_is_a_conflict() {
     let mut house = House::open();
     let end_us = Fleet::ending_now("kiosk", 1, 0).end_of(1);
