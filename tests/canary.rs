@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::harness::{
     books,
-    clock::{now_us, until},
+    clock::now_us,
     device::{Device, Span, text},
     door,
     fleet::Sent,
@@ -183,7 +183,13 @@ fn no_text_that_a_sender_slipped_in_is_found_anywhere() {
 
     // Once while the rows are only in the log, once when they are committed, once more after.
     nothing_leaked(&house);
-    until("all rows are committed", || books::committed(&house) == 3);
+    books::wait_for_commit(
+        &house,
+        Sent {
+            windows: 1,
+            records: 3,
+        },
+    );
     nothing_leaked(&house);
     in_no_parquet_file(&house);
     house.reopen();

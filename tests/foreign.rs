@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use crate::harness::{
     books,
-    clock::until,
     fleet::Fleet,
     house::{self, House, Settings},
     program, workspace,
@@ -121,9 +120,7 @@ fn duckdb_and_pyarrow_read_the_tables() {
         stall_at: None,
     });
     let sent = Fleet::ending_now("kiosk", 10, 3).tell(&house, 1..=10, 1.0);
-    until("all rows are committed", || {
-        books::committed(&house) == sent.records
-    });
+    books::wait_for_commit(&house, sent);
     for table in ["distributions", "rollups"] {
         let (succeeded, printed) = house::run(
             script(&python, "read_table.py").arg(house.data().join("tables").join(table)),

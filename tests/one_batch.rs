@@ -9,7 +9,7 @@ use crate::{
     drift,
     harness::{
         books,
-        clock::{eventually, until},
+        clock::eventually,
         fleet::{Fleet, Sent},
         sink::Sink,
     },
@@ -51,9 +51,7 @@ fn a_batch_travels_from_a_device_to_a_page() {
         log.display()
     );
     // 7, 8. The segment is sealed, its rows become Parquet, and a commit makes them visible.
-    until("the batch is committed", || {
-        books::committed(&house) == first.records
-    });
+    books::wait_for_commit(&house, first);
     let commits = house.data().join("tables/distributions/_delta_log");
     assert!(
         fs::read_dir(&commits).unwrap().count() > 0,

@@ -3,7 +3,7 @@
 
 use fathomline_wire::names;
 
-use super::{fleet::Sent, house::House};
+use super::{clock::until, fleet::Sent, house::House};
 
 /// Holds every table against what was sent.
 pub(crate) fn balance(house: &House, sent: Sent) {
@@ -26,11 +26,12 @@ pub(crate) fn balance(house: &House, sent: Sent) {
     );
 }
 
-/// Waits until the books of committed rows balance too: the tables on disk, without the log.
-pub(crate) fn committed(house: &House) -> i64 {
+/// Records of surprisal in the rows of `table` that are committed: read from its files on disk
+/// by another process, without the log.
+pub(crate) fn committed_in(house: &House, table: &str) -> i64 {
     let data = house.data().to_string_lossy().into_owned();
     let sql = format!(
-        "SELECT coalesce(sum(count), 0) AS records FROM distributions WHERE metric = '{}'",
+        "SELECT coalesce(sum(count), 0) AS records FROM {table} WHERE metric = '{}'",
         names::OUTPUT_SURPRISAL
     );
     let (succeeded, printed) =
@@ -43,6 +44,15 @@ pub(crate) fn committed(house: &House) -> i64 {
         .last()
         .and_then(|word| word.parse().ok())
         .unwrap_or_default()
+}
+
+/// Waits until every table has committed what was sent.
+pub(crate) fn wait_for_commit(house: &House, sent: Sent) {
+    until("all rows are committed", || {
+        ["distributions", "rollups"]
+            .iter()
+            .all(|table| committed_in(house, table) == sent.records)
+    });
 }
 
 /// Quantiles of all surprisals, merged from single rows of `table`: equal bits or not equal.

@@ -272,10 +272,13 @@ pub(crate) fn run(command: &mut Command) -> (bool, String) {
     )
 }
 
-/// Every file below `folder`, with its bytes.
+/// Every file below `folder`, with its bytes; none if there is no such folder yet.
 pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = vec![];
-    for entry in fs::read_dir(folder).unwrap().flatten() {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found;
+    };
+    for entry in entries.flatten() {
         let path = entry.path();
         if path.is_dir() {
             found.extend(files(&path));
