@@ -1,1 +1,17 @@
-//! Questions about Fathomline's stored data: engine, SQL, histogram functions, drift
+//! Questions about Fathomline's stored data.
+//!
+//! In: a [`lake::View`] of tables and a question. Out: rows, or a verdict. Never: sockets, clocks
+//! or writes.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`schema`] | names and types of every stored column |
+//! | [`rows`] | the same as plain structs; rows to Arrow, device rows to cohort increments |
+//! | [`lake`] | one atomic view of committed and hot rows |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+#[cfg(test)]
+mod examples;
+pub mod lake;
+pub mod rows;
+pub mod schema;
