@@ -22,11 +22,11 @@ use datafusion::{
 use self::{hot::HotRows, live::LiveTable};
 use crate::schema::Table;
 
-/// Rows of some tables.
-pub type Batches = Vec<(Table, RecordBatch)>;
+/// Rows of one table.
+pub type Batch = (Table, RecordBatch);
 
-/// Committed snapshots of some tables.
-pub type Snapshots = Vec<(Table, Arc<dyn TableProvider>)>;
+/// A committed snapshot of one table.
+pub type Snapshot = (Table, Arc<dyn TableProvider>);
 
 /// The current view, and the one way to change it.
 #[derive(Debug)]
@@ -63,13 +63,13 @@ pub enum LakeError {
 }
 
 impl Lake {
-    /// A lake over committed tables that hold everything up to log segment `segment` and control
-    /// row `control_row`; -1 where nothing is committed.
-    pub fn new(tables: Snapshots, segment: i64, control_row: i64) -> Self {
+    /// A lake over committed tables that hold everything up to log segment `segment`; -1 where
+    /// nothing is committed. Control rows are announced by [`Self::publish_control`].
+    pub fn new(tables: impl IntoIterator<Item = Snapshot>, segment: i64) -> Self {
         let view = View {
             tables: tables.into_iter().collect(),
             log: HotRows::new(segment),
-            control: HotRows::new(control_row),
+            control: HotRows::new(-1),
         };
         Self {
             view: ArcSwap::from_pointee(view),
@@ -87,7 +87,11 @@ impl Lake {
     ///
     /// # Errors
     /// When a table is unknown or a batch does not fit its schema; then nothing is shown.
-    pub fn push(&self, segment: i64, batches: Batches) -> Result<(), LakeError> {
+    pub fn push(
+        &self,
+        segment: i64,
+        batches: impl IntoIterator<Item = Batch>,
+    ) -> Result<(), LakeError> {
         self.change(|view| {
             let batches = view.as_stored(batches)?;
             view.log.push(segment, batches)
@@ -96,7 +100,7 @@ impl Lake {
 
     /// Swaps in the tables that hold everything up to log segment `segment` and drops its hot
     /// rows, at once. All tables of the segment must be committed before.
-    pub fn publish(&self, tables: Snapshots, segment: i64) {
+    pub fn publish(&self, tables: impl IntoIterator<Item = Snapshot>, segment: i64) {
         self.swap(tables, |view| view.log.commit(segment));
     }
 
@@ -105,7 +109,11 @@ impl Lake {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn push_control(&self, row: i64, batches: Batches) -> Result<(), LakeError> {
+    pub fn push_control(
+        &self,
+        row: i64,
+        batches: impl IntoIterator<Item = Batch>,
+    ) -> Result<(), LakeError> {
         self.change(|view| {
             let batches = view.as_stored(batches)?;
             view.control.push(row, batches)
@@ -114,16 +122,17 @@ impl Lake {
 
     /// As [`Self::publish`], for verdicts and events up to the database's row `last_row`. A batch
     /// is dropped whole: publish at the row numbers that were pushed.
-    pub fn publish_control(&self, tables: Snapshots, last_row: i64) {
+    pub fn publish_control(&self, tables: impl IntoIterator<Item = Snapshot>, last_row: i64) {
         self.swap(tables, |view| view.control.commit(last_row));
     }
 
-    /// Swaps in tables with the same rows in other files, after compaction or retention.
-    pub fn replace(&self, tables: Snapshots) {
-        self.swap(tables, |_| {});
+    /// Swaps in one table whose hot rows stay as they are: after compaction or retention, or
+    /// where rows are shown only once they are committed.
+    pub fn publish_table(&self, table: Table, snapshot: Arc<dyn TableProvider>) {
+        self.swap([(table, snapshot)], |_| {});
     }
 
-    fn swap(&self, tables: Snapshots, drop_hot: impl FnOnce(&mut View)) {
+    fn swap(&self, tables: impl IntoIterator<Item = Snapshot>, drop_hot: impl FnOnce(&mut View)) {
         let _one_at_a_time = self.edit.lock().unwrap_or_else(PoisonError::into_inner);
         let mut view = View::clone(&self.view.load());
         view.tables.extend(tables);
@@ -145,7 +154,7 @@ impl Lake {
 
 impl View {
     /// The tables of this view, ready to be registered with a session.
-    pub fn tables(&self) -> Snapshots {
+    pub fn tables(&self) -> Vec<Snapshot> {
         let live = self.tables.iter().map(|(table, cold)| {
             let hot = self
                 .log
@@ -174,8 +183,8 @@ impl View {
     }
 
     /// Batches in the types that the committed side reads back (strings come back as views).
-    fn as_stored(&self, batches: Batches) -> Result<Batches, LakeError> {
-        let cast = |(table, batch): (Table, RecordBatch)| {
+    fn as_stored(&self, batches: impl IntoIterator<Item = Batch>) -> Result<Vec<Batch>, LakeError> {
+        let cast = |(table, batch): Batch| {
             let stored = self
                 .tables
                 .get(&table)

@@ -12,7 +12,7 @@ use datafusion::arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{Batches, LakeError};
+use super::{Batch, LakeError};
 use crate::schema::Table;
 
 /// Batches under their keys, all above `committed`.
@@ -35,7 +35,7 @@ impl HotRows {
     }
 
     /// Keeps the batches, unless their key is committed already.
-    pub(super) fn push(&mut self, key: i64, batches: Batches) -> Result<(), LakeError> {
+    pub(super) fn push(&mut self, key: i64, batches: Vec<Batch>) -> Result<(), LakeError> {
         if key <= self.committed {
             return Ok(());
         }

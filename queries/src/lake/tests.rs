@@ -20,7 +20,7 @@ const PUSHES: i64 = 5;
 const TABLES: [Table; 2] = [Table::Distributions, Table::Rollups];
 
 /// One row for each of [`TABLES`].
-fn one_row_each() -> Batches {
+fn one_row_each() -> Vec<Batch> {
     let row = [distribution("a", 1, &[1.0])];
     let rollup = rows::rollup(&row, &[], 5);
     let batches = [
@@ -31,7 +31,7 @@ fn one_row_each() -> Batches {
 }
 
 /// [`TABLES`] in memory with `rows` rows each.
-fn committed(rows: i64) -> Snapshots {
+fn committed(rows: i64) -> Vec<Snapshot> {
     let table = |(table, batch): (Table, RecordBatch)| {
         let batches = vec![batch.clone(); rows as usize];
         let provider = MemTable::try_new(batch.schema(), vec![batches]).unwrap();
@@ -63,7 +63,7 @@ enum Swap {
 
 /// Queries and wrong answers of a reader that looks on while [`SEGMENTS`] are committed.
 async fn look_on(swap: Swap) -> (u32, u32) {
-    let lake = Arc::new(Lake::new(committed(0), -1, -1));
+    let lake = Arc::new(Lake::new(committed(0), -1));
     let (pushed, done) = (
         Arc::new(AtomicI64::new(0)),
         Arc::new(AtomicBool::new(false)),
@@ -96,7 +96,10 @@ async fn look_on(swap: Swap) -> (u32, u32) {
         }
         let tables = committed((segment + 1) * PUSHES);
         if swap == Swap::Torn {
-            lake.replace(tables.clone());
+            tables
+                .clone()
+                .into_iter()
+                .for_each(|(table, cold)| lake.publish_table(table, cold));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         lake.publish(tables, segment);
@@ -121,7 +124,7 @@ async fn the_reader_would_notice_a_torn_swap() {
 
 #[tokio::test]
 async fn a_held_view_does_not_change() {
-    let lake = Lake::new(committed(0), -1, -1);
+    let lake = Lake::new(committed(0), -1);
     lake.push(0, one_row_each()).unwrap();
     let view = lake.view();
     lake.push(0, one_row_each()).unwrap();
@@ -132,7 +135,7 @@ async fn a_held_view_does_not_change() {
 
 #[tokio::test]
 async fn rows_of_a_committed_segment_are_not_shown_twice() {
-    let lake = Lake::new(committed(1), 7, -1);
+    let lake = Lake::new(committed(1), 7);
     lake.push(7, one_row_each()).unwrap();
     assert_eq!(count(&session(&lake.view()), Table::Rollups).await, 1);
     lake.push(8, one_row_each()).unwrap();
@@ -140,9 +143,22 @@ async fn rows_of_a_committed_segment_are_not_shown_twice() {
     assert_eq!(count(&session(&lake.view()), Table::Rollups).await, 2);
 }
 
+#[tokio::test]
+async fn control_rows_and_log_rows_are_committed_apart() {
+    let lake = Lake::new(committed(0), -1);
+    lake.push(3, one_row_each()).unwrap();
+    lake.push_control(9, one_row_each()).unwrap();
+    lake.publish_control(vec![], 9);
+    assert_eq!(lake.view().hot_rows(Table::Rollups), 1);
+    lake.push_control(9, one_row_each()).unwrap();
+    lake.publish(vec![], 3);
+    assert_eq!(lake.view().hot_rows(Table::Rollups), 0);
+    assert_eq!(lake.view().committed_segment(), 3);
+}
+
 #[test]
 fn unknown_tables_and_foreign_columns_are_refused() {
-    let lake = Lake::new(committed(0), -1, -1);
+    let lake = Lake::new(committed(0), -1);
     let events = rows::events(&[]).unwrap();
     let refused = lake
         .push(0, vec![(Table::Events, events.clone())])
@@ -180,7 +196,7 @@ async fn hot_rows_join_rows_that_delta_committed() {
         }
         tables.push((*table, delta.table_provider().await.unwrap()));
     }
-    let lake = Lake::new(tables, 0, -1);
+    let lake = Lake::new(tables, 0);
     lake.push(1, batches.to_vec()).unwrap();
     let session = session(&lake.view());
     for table in Table::ALL {
