@@ -1,9 +1,12 @@
 //! One atomic view of everything that can be asked about: committed tables and the rows that are
 //! acknowledged but not committed yet.
 //!
-//! In: hot batches after the log's sync, snapshots after a commit. Out: a [`View`] whose tables
-//! all belong to one moment. A commit swaps the new snapshots in and its hot rows out with one
-//! store; splitting that in two counts rows twice or not at all. Never: IO, or a clock.
+//! In: hot batches after their sync, snapshots after a commit. Out: a [`View`] whose tables all
+//! belong to one moment. A commit swaps the new snapshots in and its hot rows out with one store;
+//! splitting that in two counts rows twice or not at all. Never: IO, or a clock.
+
+mod hot;
+mod live;
 
 use std::{
     collections::BTreeMap,
@@ -11,21 +14,19 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use datafusion::{
-    arrow::{compute::cast, datatypes::SchemaRef, record_batch::RecordBatch},
-    catalog::{Session, TableProvider},
-    common::Result,
-    datasource::{TableType, memory::MemorySourceConfig},
-    logical_expr::{Expr, TableProviderFilterPushDown},
-    physical_plan::{ExecutionPlan, union::UnionExec},
+    arrow::{datatypes::SchemaRef, error::ArrowError, record_batch::RecordBatch},
+    catalog::TableProvider,
 };
 
+use self::{hot::HotRows, live::LiveTable};
 use crate::schema::Table;
 
-/// Hot batches of one segment and table are joined once there are more than this many, so that a
-/// scan does not walk thousands of small batches.
-const HOT_BATCHES_MAX: usize = 64;
+/// Rows of one table.
+pub type Batch = (Table, RecordBatch);
+
+/// A committed snapshot of one table.
+pub type Snapshot = (Table, Arc<dyn TableProvider>);
 
 /// The current view, and the one way to change it.
 #[derive(Debug)]
@@ -36,24 +37,39 @@ pub struct Lake {
 }
 
 /// All tables at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct View {
     tables: BTreeMap<Table, Arc<dyn TableProvider>>,
-    hot: BTreeMap<i64, BTreeMap<Table, Vec<RecordBatch>>>,
-    committed: i64,
+    /// Device rows and rollups, by segment of the write-ahead log.
+    log: HotRows,
+    /// Verdicts and events, by row number in the collector's database.
+    control: HotRows,
+}
+
+/// Why rows cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The lake was made without this table.
+    #[error("cannot show rows of {0}: the lake was opened without that table")]
+    NoTable(&'static str),
+    /// The batch has other columns than the table.
+    #[error("cannot show rows of {table}: they do not fit its schema: {source}")]
+    Schema {
+        /// Which table.
+        table: &'static str,
+        /// What does not fit.
+        source: ArrowError,
+    },
 }
 
 impl Lake {
-    /// A lake over committed tables, everything up to log segment `committed` among them.
-    pub fn new(
-        tables: impl IntoIterator<Item = (Table, Arc<dyn TableProvider>)>,
-        committed: i64,
-    ) -> Self {
-        let tables = tables.into_iter().collect();
+    /// A lake over committed tables that hold everything up to log segment `segment`; -1 where
+    /// nothing is committed. Control rows are announced by [`Self::publish_control`].
+    pub fn new(tables: impl IntoIterator<Item = Snapshot>, segment: i64) -> Self {
         let view = View {
-            tables,
-            hot: BTreeMap::new(),
-            committed,
+            tables: tables.into_iter().collect(),
+            log: HotRows::new(segment),
+            control: HotRows::new(-1),
         };
         Self {
             view: ArcSwap::from_pointee(view),
@@ -70,59 +86,64 @@ impl Lake {
     /// committed already are in the tables and are not shown twice.
     ///
     /// # Errors
-    /// When a batch does not have its table's schema.
+    /// When a table is unknown or a batch does not fit its schema; then nothing is shown.
     pub fn push(
         &self,
         segment: i64,
-        batches: impl IntoIterator<Item = (Table, RecordBatch)>,
-    ) -> Result<()> {
-        let batches: Vec<_> = batches.into_iter().collect();
+        batches: impl IntoIterator<Item = Batch>,
+    ) -> Result<(), LakeError> {
         self.change(|view| {
-            if segment <= view.committed {
-                return Ok(());
-            }
-            for (table, batch) in batches {
-                let Some(provider) = view.tables.get(&table) else {
-                    continue;
-                };
-                let batch = as_stored(&batch, &provider.schema())?;
-                let rows = view
-                    .hot
-                    .entry(segment)
-                    .or_default()
-                    .entry(table)
-                    .or_default();
-                rows.push(batch);
-                if rows.len() > HOT_BATCHES_MAX {
-                    let schema = rows[0].schema();
-                    *rows = vec![datafusion::arrow::compute::concat_batches(&schema, &*rows)?];
-                }
-            }
-            Ok(())
+            let batches = view.as_stored(batches)?;
+            view.log.push(segment, batches)
         })
     }
 
-    /// Swaps in the tables that hold log segment `segment` and drops its hot rows, at once.
-    pub fn publish(
+    /// Swaps in the tables that hold everything up to log segment `segment` and drops its hot
+    /// rows, at once. All tables of the segment must be committed before.
+    pub fn publish(&self, tables: impl IntoIterator<Item = Snapshot>, segment: i64) {
+        self.swap(tables, |view| view.log.commit(segment));
+    }
+
+    /// As [`Self::push`], for verdicts and events: `row` is the last of the database's rows in
+    /// the batches.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_control(
         &self,
-        tables: impl IntoIterator<Item = (Table, Arc<dyn TableProvider>)>,
-        segment: i64,
-    ) {
-        let changed: Result<()> = self.change(|view| {
-            view.tables.extend(tables);
-            view.committed = view.committed.max(segment);
-            view.hot = view.hot.split_off(&(view.committed + 1));
-            Ok(())
-        });
-        debug_assert!(changed.is_ok());
+        row: i64,
+        batches: impl IntoIterator<Item = Batch>,
+    ) -> Result<(), LakeError> {
+        self.change(|view| {
+            let batches = view.as_stored(batches)?;
+            view.control.push(row, batches)
+        })
     }
 
-    /// Swaps in one table that no log segment feeds (verdicts and events).
-    pub fn publish_table(&self, table: Table, provider: Arc<dyn TableProvider>) {
-        self.publish([(table, provider)], i64::MIN);
+    /// As [`Self::publish`], for verdicts and events up to the database's row `last_row`. A batch
+    /// is dropped whole: publish at the row numbers that were pushed.
+    pub fn publish_control(&self, tables: impl IntoIterator<Item = Snapshot>, last_row: i64) {
+        self.swap(tables, |view| view.control.commit(last_row));
     }
 
-    fn change(&self, edit: impl FnOnce(&mut View) -> Result<()>) -> Result<()> {
+    /// Swaps in one table whose hot rows stay as they are: after compaction or retention, or
+    /// where rows are shown only once they are committed.
+    pub fn publish_table(&self, table: Table, snapshot: Arc<dyn TableProvider>) {
+        self.swap([(table, snapshot)], |_| {});
+    }
+
+    fn swap(&self, tables: impl IntoIterator<Item = Snapshot>, drop_hot: impl FnOnce(&mut View)) {
+        let _one_at_a_time = self.edit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = View::clone(&self.view.load());
+        view.tables.extend(tables);
+        drop_hot(&mut view);
+        self.view.store(Arc::new(view));
+    }
+
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut View) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
         let _one_at_a_time = self.edit.lock().unwrap_or_else(PoisonError::into_inner);
         let mut view = View::clone(&self.view.load());
         edit(&mut view)?;
@@ -133,79 +154,56 @@ impl Lake {
 
 impl View {
     /// The tables of this view, ready to be registered with a session.
-    pub fn tables(self: &Arc<Self>) -> Vec<(Table, Arc<dyn TableProvider>)> {
-        let live = |(table, provider): (&Table, &Arc<dyn TableProvider>)| {
+    pub fn tables(&self) -> Vec<Snapshot> {
+        let live = self.tables.iter().map(|(table, cold)| {
             let hot = self
-                .hot
-                .values()
-                .filter_map(|tables| tables.get(table))
-                .flatten();
-            let provider = LiveTable {
-                cold: provider.clone(),
-                hot: hot.cloned().collect(),
-            };
+                .log
+                .of(*table)
+                .chain(self.control.of(*table))
+                .cloned()
+                .collect();
+            let provider = LiveTable::new(Arc::clone(cold), hot);
             (*table, Arc::new(provider) as Arc<dyn TableProvider>)
+        });
+        live.collect()
+    }
+
+    /// The last log segment whose rows are committed; -1 if none.
+    pub fn committed_segment(&self) -> i64 {
+        self.log.committed()
+    }
+
+    /// How many acknowledged rows of `table` wait for their commit.
+    pub fn hot_rows(&self, table: Table) -> usize {
+        self.log
+            .of(table)
+            .chain(self.control.of(table))
+            .map(RecordBatch::num_rows)
+            .sum()
+    }
+
+    /// Batches in the types that the committed side reads back (strings come back as views).
+    fn as_stored(&self, batches: impl IntoIterator<Item = Batch>) -> Result<Vec<Batch>, LakeError> {
+        let cast = |(table, batch): Batch| {
+            let stored = self
+                .tables
+                .get(&table)
+                .ok_or(LakeError::NoTable(table.name()))?
+                .schema();
+            let batch = hot::as_stored(&batch, &stored).map_err(|source| LakeError::Schema {
+                table: table.name(),
+                source,
+            })?;
+            Ok((table, batch))
         };
-        self.tables.iter().map(live).collect()
+        batches.into_iter().map(cast).collect()
+    }
+
+    /// Schema of a table as this view reads it.
+    pub fn schema(&self, table: Table) -> Option<SchemaRef> {
+        self.tables.get(&table).map(|table| table.schema())
     }
 }
 
-/// Committed rows and hot rows as one table.
-#[derive(Debug)]
-struct LiveTable {
-    cold: Arc<dyn TableProvider>,
-    hot: Vec<RecordBatch>,
-}
-
-#[async_trait]
-impl TableProvider for LiveTable {
-    fn schema(&self) -> SchemaRef {
-        self.cold.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    /// Inexact: the committed side prunes by statistics, the plan filters what is left.
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let cold = self.cold.scan(session, projection, filters, limit).await?;
-        if self.hot.is_empty() {
-            return Ok(cold);
-        }
-        let projection = projection.cloned();
-        let hot = MemorySourceConfig::try_new_exec(
-            std::slice::from_ref(&self.hot),
-            self.schema(),
-            projection,
-        )?;
-        UnionExec::try_new(vec![cold, hot])
-    }
-}
-
-/// Hot rows in the types the committed side reads back (strings come back as views).
-fn as_stored(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = schema.fields().iter().map(|field| {
-        let column = batch.column_by_name(field.name()).ok_or_else(|| {
-            datafusion::common::exec_datafusion_err!("the batch has no column {}", field.name())
-        })?;
-        Ok(cast(column, field.data_type())?)
-    });
-    Ok(RecordBatch::try_new(
-        schema.clone(),
-        columns.collect::<Result<Vec<_>>>()?,
-    )?)
-}
+#[cfg(test)]
+mod tests;

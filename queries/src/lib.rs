@@ -10,6 +10,8 @@
 //! | [`lake`] | one atomic view of committed and hot rows |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(test)]
+mod examples;
 pub mod lake;
 pub mod rows;
 pub mod schema;

@@ -125,7 +125,7 @@ pub struct MeasurementRow {
 }
 
 /// What one lane of one cohort adds up to, or a part of it: rows of one lane add up.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RollupRow {
     /// End of the lane.
     pub time: i64,
@@ -144,7 +144,7 @@ pub struct RollupRow {
 }
 
 /// A bounded group of devices, one metric and one category of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cohort {
     /// `service.name`.
     pub service: String,
@@ -167,7 +167,7 @@ pub struct Cohort {
 }
 
 /// One judgement of one series, as SQLite holds it and Delta copies it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerdictRow {
     /// End of the lane judged.
     pub time: i64,
@@ -210,7 +210,7 @@ pub struct VerdictRow {
 }
 
 /// Something that happened: an alert, a delivery, an operator's act.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventRow {
     /// When.
     pub time: i64,

@@ -13,7 +13,7 @@ use deltalake_core::kernel::{ArrayType, DataType as DeltaType, PrimitiveType, St
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Column that every table is partitioned by: the UTC day of `time`.
-pub const PARTITION: &str = "date";
+pub const PARTITION: &str = column::DATE;
 
 /// The tables there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,96 +42,202 @@ enum Type {
     Floats,
 }
 
+/// Column names, spelt once.
+pub mod column {
+    /// End of the interval or lane; UTC, microseconds.
+    pub const TIME: &str = "time";
+    /// Its start.
+    pub const START_TIME: &str = "start_time";
+    /// End of the interval as the sender's clock had it.
+    pub const SENDER_TIME: &str = "sender_time";
+    /// UTC day of `time`, the partition.
+    pub const DATE: &str = "date";
+    /// Width of a lane, microseconds.
+    pub const WIDTH_US: &str = "width_us";
+    /// `service.name`.
+    pub const SERVICE: &str = "service";
+    /// `deployment.environment.name`.
+    pub const ENVIRONMENT: &str = "environment";
+    /// Installation id.
+    pub const DEVICE: &str = "device";
+    /// `fathomline.device.class`.
+    pub const DEVICE_CLASS: &str = "device_class";
+    /// `fathomline.site`.
+    pub const SITE: &str = "site";
+    /// `service.instance.id`.
+    pub const BOOT: &str = "boot";
+    /// Window sequence of the boot.
+    pub const SEQUENCE: &str = "sequence";
+    /// ok, corrected, unknown.
+    pub const CLOCK: &str = "clock";
+    /// Model name.
+    pub const MODEL: &str = "model";
+    /// Model version.
+    pub const VERSION: &str = "version";
+    /// Model variant.
+    pub const VARIANT: &str = "variant";
+    /// Quantization.
+    pub const QUANTIZATION: &str = "quantization";
+    /// `gen_ai.operation.name`.
+    pub const OPERATION: &str = "operation";
+    /// `gen_ai.provider.name`.
+    pub const PROVIDER: &str = "provider";
+    /// Metric name.
+    pub const METRIC: &str = "metric";
+    /// UCUM unit.
+    pub const UNIT: &str = "unit";
+    /// Bounded category of the metric.
+    pub const CATEGORY: &str = "category";
+    /// delta or gauge, or what kind of event.
+    pub const KIND: &str = "kind";
+    /// How many values, or a counter's increase.
+    pub const COUNT: &str = "count";
+    /// A floating measurement.
+    pub const VALUE: &str = "value";
+    /// Sum of the values.
+    pub const SUM: &str = "sum";
+    /// Smallest value.
+    pub const MIN: &str = "min";
+    /// Largest value.
+    pub const MAX: &str = "max";
+    /// Resolution of an exponential histogram.
+    pub const SCALE: &str = "scale";
+    /// Values counted as zero.
+    pub const ZERO_COUNT: &str = "zero_count";
+    /// Largest size that counts as zero.
+    pub const ZERO_THRESHOLD: &str = "zero_threshold";
+    /// Index of the first positive bucket.
+    pub const POS_OFFSET: &str = "pos_offset";
+    /// Counts of the positive buckets, or of explicit ones.
+    pub const POS_COUNTS: &str = "pos_counts";
+    /// Index of the first negative bucket.
+    pub const NEG_OFFSET: &str = "neg_offset";
+    /// Counts of the negative buckets.
+    pub const NEG_COUNTS: &str = "neg_counts";
+    /// Bounds of an explicit histogram.
+    pub const EXPLICIT_BOUNDS: &str = "explicit_bounds";
+    /// Device windows merged into an increment.
+    pub const DEVICE_WINDOWS: &str = "device_windows";
+    /// Distinct sketch of the devices, or their number in a verdict.
+    pub const DEVICES: &str = "devices";
+    /// Stable id of a judged series.
+    pub const SERIES: &str = "series";
+    /// Number of the judgement of one lane.
+    pub const REVISION: &str = "revision";
+    /// steady, drifting, undecided.
+    pub const STATE: &str = "state";
+    /// How the verdict was reached.
+    pub const METHOD: &str = "method";
+    /// Evidence, on the threshold's scale.
+    pub const SCORE: &str = "score";
+    /// Limit of the score.
+    pub const THRESHOLD: &str = "threshold";
+    /// What the count is worth once clustering is taken into account.
+    pub const EFFECTIVE_COUNT: &str = "effective_count";
+    /// When the change began.
+    pub const SINCE: &str = "since";
+    /// Hash of the reference.
+    pub const REFERENCE: &str = "reference";
+    /// JSON: leading stream, distances, shortfall.
+    pub const EVIDENCE: &str = "evidence";
+    /// Stable id of an event.
+    pub const ID: &str = "id";
+    /// What an event was about.
+    pub const SUBJECT: &str = "subject";
+    /// JSON of an event.
+    pub const BODY: &str = "body";
+}
+
 type Column = (&'static str, Type, bool);
 
 const REQUIRED: bool = false;
 const OPTIONAL: bool = true;
 
 const DEVICE_COLUMNS: [Column; 20] = [
-    ("time", Type::Time, REQUIRED),
-    ("start_time", Type::Time, REQUIRED),
-    ("sender_time", Type::Time, REQUIRED),
-    (PARTITION, Type::Date, REQUIRED),
-    ("service", Type::Text, REQUIRED),
-    ("environment", Type::Text, OPTIONAL),
-    ("device", Type::Text, REQUIRED),
-    ("device_class", Type::Text, REQUIRED),
-    ("site", Type::Text, OPTIONAL),
-    ("boot", Type::Text, OPTIONAL),
-    ("sequence", Type::Integer, OPTIONAL),
-    ("clock", Type::Text, REQUIRED),
-    ("model", Type::Text, REQUIRED),
-    ("version", Type::Text, REQUIRED),
-    ("variant", Type::Text, REQUIRED),
-    ("quantization", Type::Text, OPTIONAL),
-    ("operation", Type::Text, OPTIONAL),
-    ("provider", Type::Text, OPTIONAL),
-    ("metric", Type::Text, REQUIRED),
-    ("unit", Type::Text, REQUIRED),
+    (column::TIME, Type::Time, REQUIRED),
+    (column::START_TIME, Type::Time, REQUIRED),
+    (column::SENDER_TIME, Type::Time, REQUIRED),
+    (column::DATE, Type::Date, REQUIRED),
+    (column::SERVICE, Type::Text, REQUIRED),
+    (column::ENVIRONMENT, Type::Text, OPTIONAL),
+    (column::DEVICE, Type::Text, REQUIRED),
+    (column::DEVICE_CLASS, Type::Text, REQUIRED),
+    (column::SITE, Type::Text, OPTIONAL),
+    (column::BOOT, Type::Text, OPTIONAL),
+    (column::SEQUENCE, Type::Integer, OPTIONAL),
+    (column::CLOCK, Type::Text, REQUIRED),
+    (column::MODEL, Type::Text, REQUIRED),
+    (column::VERSION, Type::Text, REQUIRED),
+    (column::VARIANT, Type::Text, REQUIRED),
+    (column::QUANTIZATION, Type::Text, OPTIONAL),
+    (column::OPERATION, Type::Text, OPTIONAL),
+    (column::PROVIDER, Type::Text, OPTIONAL),
+    (column::METRIC, Type::Text, REQUIRED),
+    (column::UNIT, Type::Text, REQUIRED),
 ];
 
 /// A histogram's columns. Explicit-bounds histograms have bounds and `pos_counts`, no scale.
 const HISTOGRAM_COLUMNS: [Column; 12] = [
-    ("count", Type::Integer, REQUIRED),
-    ("sum", Type::Float, OPTIONAL),
-    ("min", Type::Float, OPTIONAL),
-    ("max", Type::Float, OPTIONAL),
-    ("scale", Type::Small, OPTIONAL),
-    ("zero_count", Type::Integer, OPTIONAL),
-    ("zero_threshold", Type::Float, OPTIONAL),
-    ("pos_offset", Type::Small, OPTIONAL),
-    ("pos_counts", Type::Integers, OPTIONAL),
-    ("neg_offset", Type::Small, OPTIONAL),
-    ("neg_counts", Type::Integers, OPTIONAL),
-    ("explicit_bounds", Type::Floats, OPTIONAL),
+    (column::COUNT, Type::Integer, REQUIRED),
+    (column::SUM, Type::Float, OPTIONAL),
+    (column::MIN, Type::Float, OPTIONAL),
+    (column::MAX, Type::Float, OPTIONAL),
+    (column::SCALE, Type::Small, OPTIONAL),
+    (column::ZERO_COUNT, Type::Integer, OPTIONAL),
+    (column::ZERO_THRESHOLD, Type::Float, OPTIONAL),
+    (column::POS_OFFSET, Type::Small, OPTIONAL),
+    (column::POS_COUNTS, Type::Integers, OPTIONAL),
+    (column::NEG_OFFSET, Type::Small, OPTIONAL),
+    (column::NEG_COUNTS, Type::Integers, OPTIONAL),
+    (column::EXPLICIT_BOUNDS, Type::Floats, OPTIONAL),
 ];
 
 const COHORT_COLUMNS: [Column; 13] = [
-    ("time", Type::Time, REQUIRED),
-    ("start_time", Type::Time, REQUIRED),
-    (PARTITION, Type::Date, REQUIRED),
-    ("width_us", Type::Integer, REQUIRED),
-    ("service", Type::Text, REQUIRED),
-    ("device_class", Type::Text, REQUIRED),
-    ("model", Type::Text, REQUIRED),
-    ("version", Type::Text, REQUIRED),
-    ("variant", Type::Text, REQUIRED),
-    ("quantization", Type::Text, OPTIONAL),
-    ("metric", Type::Text, REQUIRED),
-    ("unit", Type::Text, REQUIRED),
-    ("category", Type::Text, REQUIRED),
+    (column::TIME, Type::Time, REQUIRED),
+    (column::START_TIME, Type::Time, REQUIRED),
+    (column::DATE, Type::Date, REQUIRED),
+    (column::WIDTH_US, Type::Integer, REQUIRED),
+    (column::SERVICE, Type::Text, REQUIRED),
+    (column::DEVICE_CLASS, Type::Text, REQUIRED),
+    (column::MODEL, Type::Text, REQUIRED),
+    (column::VERSION, Type::Text, REQUIRED),
+    (column::VARIANT, Type::Text, REQUIRED),
+    (column::QUANTIZATION, Type::Text, OPTIONAL),
+    (column::METRIC, Type::Text, REQUIRED),
+    (column::UNIT, Type::Text, REQUIRED),
+    (column::CATEGORY, Type::Text, REQUIRED),
 ];
 
 const VERDICT_COLUMNS: [Column; 20] = [
-    ("time", Type::Time, REQUIRED),
-    (PARTITION, Type::Date, REQUIRED),
-    ("series", Type::Text, REQUIRED),
-    ("service", Type::Text, REQUIRED),
-    ("device_class", Type::Text, REQUIRED),
-    ("model", Type::Text, REQUIRED),
-    ("version", Type::Text, REQUIRED),
-    ("variant", Type::Text, REQUIRED),
-    ("metric", Type::Text, REQUIRED),
-    ("revision", Type::Small, REQUIRED),
-    ("state", Type::Text, REQUIRED),
-    ("method", Type::Text, REQUIRED),
-    ("score", Type::Float, OPTIONAL),
-    ("threshold", Type::Float, OPTIONAL),
-    ("count", Type::Integer, REQUIRED),
-    ("effective_count", Type::Float, OPTIONAL),
-    ("devices", Type::Integer, REQUIRED),
-    ("since", Type::Time, OPTIONAL),
-    ("reference", Type::Text, OPTIONAL),
-    ("evidence", Type::Text, REQUIRED),
+    (column::TIME, Type::Time, REQUIRED),
+    (column::DATE, Type::Date, REQUIRED),
+    (column::SERIES, Type::Text, REQUIRED),
+    (column::SERVICE, Type::Text, REQUIRED),
+    (column::DEVICE_CLASS, Type::Text, REQUIRED),
+    (column::MODEL, Type::Text, REQUIRED),
+    (column::VERSION, Type::Text, REQUIRED),
+    (column::VARIANT, Type::Text, REQUIRED),
+    (column::METRIC, Type::Text, REQUIRED),
+    (column::REVISION, Type::Small, REQUIRED),
+    (column::STATE, Type::Text, REQUIRED),
+    (column::METHOD, Type::Text, REQUIRED),
+    (column::SCORE, Type::Float, OPTIONAL),
+    (column::THRESHOLD, Type::Float, OPTIONAL),
+    (column::COUNT, Type::Integer, REQUIRED),
+    (column::EFFECTIVE_COUNT, Type::Float, OPTIONAL),
+    (column::DEVICES, Type::Integer, REQUIRED),
+    (column::SINCE, Type::Time, OPTIONAL),
+    (column::REFERENCE, Type::Text, OPTIONAL),
+    (column::EVIDENCE, Type::Text, REQUIRED),
 ];
 
 const EVENT_COLUMNS: [Column; 6] = [
-    ("time", Type::Time, REQUIRED),
-    (PARTITION, Type::Date, REQUIRED),
-    ("id", Type::Text, REQUIRED),
-    ("kind", Type::Text, REQUIRED),
-    ("subject", Type::Text, REQUIRED),
-    ("body", Type::Text, REQUIRED),
+    (column::TIME, Type::Time, REQUIRED),
+    (column::DATE, Type::Date, REQUIRED),
+    (column::ID, Type::Text, REQUIRED),
+    (column::KIND, Type::Text, REQUIRED),
+    (column::SUBJECT, Type::Text, REQUIRED),
+    (column::BODY, Type::Text, REQUIRED),
 ];
 
 impl Table {
@@ -173,21 +279,21 @@ impl Table {
     }
 
     fn columns(self) -> Vec<Column> {
-        let category = [("category", Type::Text, OPTIONAL)];
+        let category = [(column::CATEGORY, Type::Text, OPTIONAL)];
         match self {
             Self::Distributions => [&DEVICE_COLUMNS[..], &category, &HISTOGRAM_COLUMNS].concat(),
             Self::Measurements => {
                 let own = [
-                    ("kind", Type::Text, REQUIRED),
-                    ("count", Type::Integer, OPTIONAL),
-                    ("value", Type::Float, OPTIONAL),
+                    (column::KIND, Type::Text, REQUIRED),
+                    (column::COUNT, Type::Integer, OPTIONAL),
+                    (column::VALUE, Type::Float, OPTIONAL),
                 ];
                 [&DEVICE_COLUMNS[..], &category, &own].concat()
             }
             Self::Rollups => {
                 let own = [
-                    ("device_windows", Type::Integer, REQUIRED),
-                    ("devices", Type::Integers, REQUIRED),
+                    (column::DEVICE_WINDOWS, Type::Integer, REQUIRED),
+                    (column::DEVICES, Type::Integers, REQUIRED),
                 ];
                 [&COHORT_COLUMNS[..], &HISTOGRAM_COLUMNS, &own].concat()
             }

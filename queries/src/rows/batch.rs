@@ -326,7 +326,14 @@ fn list<T: ArrowPrimitiveType>(
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::AsArray;
+    use fathomline_wire::histogram::Parts;
+
     use super::*;
+    use crate::{
+        examples::{device_columns, distribution},
+        schema::column,
+    };
 
     #[test]
     fn empty_rows_give_an_empty_batch_of_every_table() {
@@ -335,5 +342,65 @@ mod tests {
         assert_eq!(rollups(&[]).unwrap().num_rows(), 0);
         assert_eq!(verdicts(&[]).unwrap().num_rows(), 0);
         assert_eq!(events(&[]).unwrap().num_rows(), 0);
+    }
+
+    #[test]
+    fn histogram_columns_hold_what_the_histogram_holds() {
+        let batch = distributions(&[distribution("a", DAY_US + 1, &[1.0, 2.0, 0.0])]).unwrap();
+        let long = |name: &str| batch[name].as_primitive::<Int64Type>().value(0);
+        assert_eq!((long(column::COUNT), long(column::ZERO_COUNT)), (3, 1));
+        assert_eq!(
+            batch[column::SUM].as_primitive::<Float64Type>().value(0),
+            3.0
+        );
+        let counts = batch[column::POS_COUNTS].as_list::<i32>().value(0);
+        let counts = counts
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+            .sum::<i64>();
+        assert_eq!(counts, 2);
+        assert!(batch[column::EXPLICIT_BOUNDS].is_null(0));
+        let day = batch[column::DATE]
+            .as_any()
+            .downcast_ref::<Date32Array>()
+            .unwrap();
+        assert_eq!(day.value(0), 1);
+    }
+
+    #[test]
+    fn unknown_minimum_and_nan_are_null() {
+        let parts = Parts {
+            count: 1,
+            zero_count: 1,
+            ..Parts::default()
+        };
+        let unknown = ExponentialHistogram::from_parts(parts).unwrap();
+        let row = DistributionRow {
+            distribution: Distribution::Exponential(unknown),
+            ..distribution("a", 1, &[])
+        };
+        let batch = distributions(&[row]).unwrap();
+        assert!(batch[column::MIN].is_null(0) && batch[column::MAX].is_null(0));
+        let gauge = MeasurementRow {
+            columns: device_columns(),
+            category: None,
+            kind: MeasurementKind::Gauge,
+            count: None,
+            value: Some(f64::NAN),
+        };
+        assert!(measurements(&[gauge]).unwrap()[column::VALUE].is_null(0));
+    }
+
+    #[test]
+    fn counts_above_63_bits_are_refused() {
+        let mut histogram = ExponentialHistogram::new(0);
+        histogram.count = 1 << 63;
+        let row = DistributionRow {
+            distribution: Distribution::Exponential(histogram),
+            ..distribution("a", 1, &[])
+        };
+        let refused = distributions(&[row]).unwrap_err().to_string();
+        assert!(refused.contains("9223372036854775808"), "{refused}");
     }
 }

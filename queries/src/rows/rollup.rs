@@ -70,12 +70,19 @@ impl Lanes {
         let rows = self.rows.entry((time, cohort.clone())).or_default();
         let (count, distribution) = match increment {
             Increment::Count(count) => (count, None),
-            Increment::Values(values) => (values.count() as i64, Some(values)),
+            Increment::Values(values) => (
+                i64::try_from(values.count()).unwrap_or(i64::MAX),
+                Some(values),
+            ),
         };
         let devices = DeviceSketch::of(&columns.device);
         for row in rows.iter_mut() {
+            // A sum beyond 63 bits goes to a row of its own: rows of one lane add up anyway.
+            let Some(sum) = row.count.checked_add(count) else {
+                continue;
+            };
             if merged(&mut row.distribution, distribution) {
-                row.count += count;
+                row.count = sum;
                 row.device_windows += 1;
                 row.devices.merge(&devices);
                 return;
@@ -139,15 +146,4 @@ impl Distribution {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lanes_are_open_at_the_start_and_closed_at_the_end() {
-        assert_eq!(
-            [lane_end(1, 10), lane_end(10, 10), lane_end(11, 10)],
-            [10, 10, 20]
-        );
-        assert_eq!(lane_end(-5, 10), 0);
-    }
-}
+mod tests;

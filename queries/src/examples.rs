@@ -1,0 +1,82 @@
+//! Rows and tables for tests: one device, one window, Delta tables in a temporary folder.
+
+use std::path::Path;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use deltalake_core::{
+    DeltaTable, ensure_table_uri,
+    writer::{DeltaWriter, RecordBatchWriter},
+};
+use fathomline_wire::{
+    histogram::ExponentialHistogram,
+    names::{OUTPUT_SURPRISAL, pinned_scale},
+};
+
+use crate::{
+    rows::{Clock, DeviceColumns, Distribution, DistributionRow},
+    schema::{PARTITION, Table},
+};
+
+pub(crate) fn device_columns() -> DeviceColumns {
+    DeviceColumns {
+        time: 5_000_000,
+        start_time: 4_000_000,
+        sender_time: 5_000_000,
+        service: "assistant".into(),
+        environment: None,
+        device: "device-1".into(),
+        device_class: "kiosk".into(),
+        site: None,
+        boot: Some("boot-1".into()),
+        sequence: Some(1),
+        clock: Clock::Ok,
+        model: "assistant".into(),
+        version: "1.4.0".into(),
+        variant: "0123abcd".into(),
+        quantization: None,
+        operation: Some("chat".into()),
+        provider: Some("candle".into()),
+        metric: OUTPUT_SURPRISAL.into(),
+        unit: "{nat}".into(),
+    }
+}
+
+pub(crate) fn histogram(values: &[f64]) -> ExponentialHistogram {
+    let mut histogram = ExponentialHistogram::new(pinned_scale("{nat}"));
+    for value in values {
+        assert!(histogram.record(*value));
+    }
+    histogram
+}
+
+/// One window of one device.
+pub(crate) fn distribution(device: &str, time: i64, values: &[f64]) -> DistributionRow {
+    DistributionRow {
+        columns: DeviceColumns {
+            time,
+            device: device.into(),
+            ..device_columns()
+        },
+        category: None,
+        distribution: Distribution::Exponential(histogram(values)),
+    }
+}
+
+/// A new empty table where the collector would make it.
+pub(crate) async fn delta_table(folder: &Path, table: Table) -> DeltaTable {
+    let path = folder.join("tables").join(table.name());
+    std::fs::create_dir_all(&path).unwrap();
+    let url = ensure_table_uri(path.to_str().unwrap()).unwrap();
+    let created = DeltaTable::try_from_url(url).await.unwrap().create();
+    created
+        .with_columns(table.delta_fields())
+        .with_partition_columns([PARTITION])
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn append(table: &mut DeltaTable, batch: RecordBatch) {
+    let mut writer = RecordBatchWriter::for_table(table).unwrap();
+    writer.write(batch).await.unwrap();
+    writer.flush_and_commit(table).await.unwrap();
+}
