@@ -1,0 +1,87 @@
+//! Detector checkpoints and alert states: where judging stands after the last committed tick. In
+//! and out: whole rows, read at the start of a tick and written at its end in one transaction.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Transaction, params};
+
+use super::Result;
+use crate::alert::state::{Alert, AlertState};
+
+/// One watched series' detector after the last lane it folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) series: String,
+    /// Hash of the reference it judges against.
+    pub(crate) reference: String,
+    /// JSON of the policy it was begun with.
+    pub(crate) policy: String,
+    /// Its accumulators, as postcard: reading them back gives the same bits, JSON might not.
+    pub(crate) state: Vec<u8>,
+    /// Lanes that ended later are folded.
+    pub(crate) began_us: i64,
+    pub(crate) folded_until_us: i64,
+}
+
+/// Every checkpoint, by series.
+pub(crate) fn all(transaction: &Transaction<'_>) -> Result<Vec<Checkpoint>> {
+    let sql = "SELECT series, reference, policy, state, began_us, folded_until_us
+               FROM detectors ORDER BY series";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Checkpoint {
+            series: row.get("series")?,
+            reference: row.get("reference")?,
+            policy: row.get("policy")?,
+            state: row.get("state")?,
+            began_us: row.get("began_us")?,
+            folded_until_us: row.get("folded_until_us")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Replaces a series' checkpoint.
+pub(crate) fn store(transaction: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO detectors
+                 (series, reference, policy, state, began_us, folded_until_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    transaction.prepare_cached(sql)?.execute(params![
+        checkpoint.series,
+        checkpoint.reference,
+        checkpoint.policy,
+        checkpoint.state,
+        checkpoint.began_us,
+        checkpoint.folded_until_us
+    ])?;
+    Ok(())
+}
+
+/// What was last told about each series.
+pub(crate) fn alerts(transaction: &Transaction<'_>) -> Result<BTreeMap<String, Alert>> {
+    let sql = "SELECT series, state, since_us FROM alert_states";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let state: String = row.get("state")?;
+        let alert = Alert {
+            // The table's CHECK admits two words.
+            state: if state == AlertState::Drifting.word() {
+                AlertState::Drifting
+            } else {
+                AlertState::Steady
+            },
+            since_us: row.get("since_us")?,
+        };
+        Ok((row.get("series")?, alert))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Replaces a series' alert.
+pub(crate) fn store_alert(transaction: &Transaction<'_>, series: &str, alert: Alert) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO alert_states (series, state, since_us) VALUES (?1, ?2, ?3)";
+    transaction
+        .prepare_cached(sql)?
+        .execute((series, alert.state.word(), alert.since_us))?;
+    Ok(())
+}

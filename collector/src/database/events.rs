@@ -1,0 +1,45 @@
+//! Event rows: what happened, once each. In: rows of the tick that caused them. Out: rows to copy
+//! to the Delta table, in order of their id.
+
+use fathomline_queries::rows::EventRow;
+use rusqlite::{Row, Transaction, params};
+
+use super::Result;
+
+/// Adds an event unless its id is there already.
+pub(crate) fn insert(transaction: &Transaction<'_>, event: &EventRow) -> Result<()> {
+    let sql = "INSERT INTO events (time_us, event_id, kind, subject, body)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (event_id) DO NOTHING";
+    transaction.prepare_cached(sql)?.execute(params![
+        event.time,
+        event.id,
+        event.kind,
+        event.subject,
+        event.body
+    ])?;
+    Ok(())
+}
+
+/// Up to `limit` events after row `after`, oldest first, each with its row id.
+pub(crate) fn after(
+    transaction: &Transaction<'_>,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<(i64, EventRow)>> {
+    let sql = "SELECT id, time_us, event_id, kind, subject, body FROM events
+               WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map((after, limit), from_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<(i64, EventRow)> {
+    let event = EventRow {
+        time: row.get("time_us")?,
+        id: row.get("event_id")?,
+        kind: row.get("kind")?,
+        subject: row.get("subject")?,
+        body: row.get("body")?,
+    };
+    Ok((row.get("id")?, event))
+}
