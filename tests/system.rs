@@ -3,6 +3,8 @@
 //! This list is the table of contents. Each module opens with the promise it holds the product
 //! to; `harness` starts the house and speaks for devices, people and webhook receivers.
 
+#![allow(clippy::unwrap_used)]
+
 mod harness;
 
 // The product.

@@ -1,2 +1,11 @@
-//! Collector binary.
-fn main() {}
+//! The binary `fathomline`: flags, then one of the commands in `cli/`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().run()
+}

@@ -37,11 +37,11 @@ pub(crate) fn committed_in(house: &House, table: &str) -> i64 {
     let (succeeded, printed) =
         house.command_line(&["sql", &sql, "--data", &data, "--format", "json"]);
     assert!(succeeded, "fathomline sql --data: {printed}");
-    let numbers = printed
+    let mut numbers = printed
         .split(|c: char| !c.is_ascii_digit())
         .filter(|word| !word.is_empty());
     numbers
-        .last()
+        .next_back()
         .and_then(|word| word.parse().ok())
         .unwrap_or_default()
 }

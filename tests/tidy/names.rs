@@ -55,7 +55,7 @@ fn item_names(file: &SourceFile) -> Vec<(usize, String)> {
 }
 
 fn item_name(line: &str) -> Option<String> {
-    let mut words = line.trim_start().split_whitespace().skip_while(|word| {
+    let mut words = line.split_whitespace().skip_while(|word| {
         word.starts_with("pub") || matches!(*word, "async" | "unsafe" | "extern" | "(crate)")
     });
     let mut item = words.next()?;

@@ -32,13 +32,15 @@ pub enum Rejection {
     TooLong,
     /// The point's kind cannot be stored (a summary, say).
     Kind,
+    /// The sender has more series than the collector remembers.
+    Cardinality,
     /// The collector has no room at present; the same request may succeed later.
     Busy,
 }
 
 impl Rejection {
     /// Every rejection there is, for documentation, metrics and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::Unsupported,
         Self::TooLarge,
@@ -51,6 +53,7 @@ impl Rejection {
         Self::Overlap,
         Self::TooLong,
         Self::Kind,
+        Self::Cardinality,
         Self::Busy,
     ];
 
@@ -69,6 +72,7 @@ impl Rejection {
             Self::Overlap => "overlap",
             Self::TooLong => "too_long",
             Self::Kind => "kind",
+            Self::Cardinality => "cardinality",
             Self::Busy => "busy",
         }
     }
@@ -103,6 +107,7 @@ impl Rejection {
             Self::Kind => {
                 "send sums, gauges, histograms or exponential histograms; summaries are not stored"
             }
+            Self::Cardinality => "too many series; drop unbounded attributes before sending",
             Self::Busy => "the collector has no room at present; retry after the time it gives",
         }
     }

@@ -71,6 +71,25 @@ impl ExplicitHistogram {
         true
     }
 
+    /// What a cumulative histogram gained since `earlier`; none if it fell or its bounds changed.
+    /// Minimum and maximum of the gain cannot be known.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        if self.bounds != earlier.bounds || self.counts.len() != earlier.counts.len() {
+            return None;
+        }
+        let counts = self.counts.iter().zip(&earlier.counts);
+        Some(Self {
+            bounds: self.bounds.clone(),
+            counts: counts
+                .map(|(now, then)| now.checked_sub(*then))
+                .collect::<Option<_>>()?,
+            count: self.count.checked_sub(earlier.count)?,
+            sum: self.sum.zip(earlier.sum).map(|(now, then)| now - then),
+            min: None,
+            max: None,
+        })
+    }
+
     /// Ordered cells; open ends reach to min and max where known, else to the bound.
     pub fn cells(&self) -> Vec<Cell> {
         let Some((first, last)) = self.bounds.first().zip(self.bounds.last()) else {

@@ -326,6 +326,17 @@ impl Buckets {
         self.counts[at] += count;
     }
 
+    /// Counts gained since `earlier`; none if one fell.
+    pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
+        let mut gained = self.clone();
+        for (index, count) in earlier.filled() {
+            let at = usize::try_from(i64::from(index) - i64::from(gained.offset)).ok()?;
+            let here = gained.counts.get_mut(at)?;
+            *here = here.checked_sub(count)?;
+        }
+        Some(gained.normalised())
+    }
+
     /// How far to downscale so that `index` fits beside what is there.
     fn shift_to_hold(&self, index: i32) -> u32 {
         if self.counts.is_empty() {

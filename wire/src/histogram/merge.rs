@@ -37,6 +37,25 @@ impl ExponentialHistogram {
         self.fit(buckets_max);
     }
 
+    /// What a cumulative histogram gained since `earlier`, at the coarser scale of the two; none
+    /// if a count fell. Minimum and maximum of the gain cannot be known.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        let (mut now, mut then) = (self.clone(), earlier.clone());
+        now.downscale((self.scale - earlier.scale).max(0) as u32);
+        then.downscale((earlier.scale - self.scale).max(0) as u32);
+        if now.zero_threshold != then.zero_threshold {
+            return None;
+        }
+        let mut gained = Self::new(now.scale);
+        gained.zero_threshold = now.zero_threshold;
+        gained.zero_count = now.zero_count.checked_sub(then.zero_count)?;
+        gained.count = now.count.checked_sub(then.count)?;
+        gained.sum = now.sum - then.sum;
+        gained.positive = now.positive.since(&then.positive)?;
+        gained.negative = now.negative.since(&then.negative)?;
+        Some(gained)
+    }
+
     /// Halves the resolution `by` times: pairs of buckets become one, exactly.
     pub fn downscale(&mut self, by: u32) {
         if by == 0 {

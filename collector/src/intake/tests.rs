@@ -1,0 +1,157 @@
+//! Requests as devices, foreign SDKs and enemies send them. Proves what is kept and why the rest
+//! is not; what counts once is the ledger's.
+
+use fathomline_wire::rejection::Rejection;
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
+    metrics::v1::{
+        AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint,
+        NumberDataPoint, ScopeMetrics, Sum, exponential_histogram_data_point::Buckets,
+        number_data_point,
+    },
+    resource::v1::Resource,
+};
+
+use super::*;
+
+const CANARY: &str = "the user said CANARY";
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = AnyValue {
+        value: Some(Value::StringValue(value.into())),
+    };
+    KeyValue {
+        key: key.into(),
+        value: Some(value),
+        ..KeyValue::default()
+    }
+}
+
+fn request(metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+    let scope = InstrumentationScope {
+        name: CANARY.into(),
+        ..InstrumentationScope::default()
+    };
+    let resource = Resource {
+        attributes: vec![
+            attribute(names::SERVICE_NAME, "app"),
+            attribute("note", CANARY),
+        ],
+        ..Resource::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource),
+            scope_metrics: vec![ScopeMetrics {
+                scope: Some(scope),
+                metrics,
+                ..ScopeMetrics::default()
+            }],
+            ..ResourceMetrics::default()
+        }],
+    }
+}
+
+fn metric(name: &str, data: metric::Data) -> Metric {
+    Metric {
+        name: name.into(),
+        description: CANARY.into(),
+        unit: "1".into(),
+        data: Some(data),
+        ..Metric::default()
+    }
+}
+
+fn exponential(point: ExponentialHistogramDataPoint) -> metric::Data {
+    metric::Data::ExponentialHistogram(ExponentialHistogram {
+        data_points: vec![point],
+        aggregation_temporality: AggregationTemporality::Delta as i32,
+    })
+}
+
+fn counter(value: number_data_point::Value, time_unix_nano: u64) -> metric::Data {
+    let point = NumberDataPoint {
+        attributes: vec![attribute(names::LABEL, CANARY), attribute("note", CANARY)],
+        exemplars: vec![Exemplar {
+            filtered_attributes: vec![attribute("prompt", CANARY)],
+            ..Exemplar::default()
+        }],
+        time_unix_nano,
+        value: Some(value),
+        ..NumberDataPoint::default()
+    };
+    metric::Data::Sum(Sum {
+        data_points: vec![point],
+        aggregation_temporality: AggregationTemporality::Delta as i32,
+        is_monotonic: true,
+    })
+}
+
+#[test]
+fn nothing_but_allow_listed_attributes_passes() {
+    let value = number_data_point::Value::AsInt(1);
+    let request = request(vec![metric(names::OUTPUT_LABEL, counter(value, 1_000_000))]);
+    let (windows, rejected) = from_request(&request);
+    assert!(rejected.is_empty());
+    let point = &windows[0].points[0];
+    assert_eq!(point.category.as_deref(), Some(names::OTHER));
+    assert_eq!(point.columns.service, "app");
+    assert!(!format!("{windows:?}").contains("CANARY"));
+}
+
+#[test]
+fn each_false_claim_has_its_reason_and_spares_its_neighbours() {
+    let good = ExponentialHistogramDataPoint {
+        time_unix_nano: 2_000_000,
+        scale: 3,
+        count: 2,
+        sum: Some(3.0),
+        positive: Some(Buckets {
+            offset: 0,
+            bucket_counts: vec![1, 1],
+        }),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let absurd = ExponentialHistogramDataPoint {
+        scale: 999,
+        ..good.clone()
+    };
+    let miscounted = ExponentialHistogramDataPoint {
+        count: 3,
+        ..good.clone()
+    };
+    let huge = ExponentialHistogramDataPoint {
+        count: u64::MAX,
+        zero_count: u64::MAX - 2,
+        ..good.clone()
+    };
+    let timeless = ExponentialHistogramDataPoint {
+        time_unix_nano: 0,
+        ..good.clone()
+    };
+    let backwards = ExponentialHistogramDataPoint {
+        start_time_unix_nano: 9_000_000,
+        ..good.clone()
+    };
+    let points = [absurd, miscounted, huge, timeless, backwards, good];
+    let mut metrics: Vec<_> = points
+        .into_iter()
+        .map(|point| metric("m", exponential(point)))
+        .collect();
+    metrics.push(metric(
+        "n",
+        counter(number_data_point::Value::AsDouble(f64::NAN), 1_000_000),
+    ));
+    metrics.push(metric(
+        "a prompt is not a name",
+        counter(number_data_point::Value::AsInt(1), 1),
+    ));
+    let (windows, rejected) = from_request(&request(metrics));
+    assert_eq!(windows[0].points.len(), 1);
+    assert_eq!(rejected.of(Rejection::Scale), 1);
+    assert_eq!(rejected.of(Rejection::Counts), 2);
+    assert_eq!(rejected.of(Rejection::Time), 2);
+    assert_eq!(rejected.of(Rejection::NotFinite), 1);
+    assert_eq!(rejected.of(Rejection::TooLong), 1);
+    assert_eq!(rejected.total(), 7);
+}

@@ -1,0 +1,88 @@
+//! Where data rests. Everything that is acknowledged went through here, once.
+//!
+//! In: arrivals from the receiver. Out: an [`Outcome`] after the log's sync, rows in the lake at
+//! once, Delta commits a little later. One writer thread decides, so that two copies of a batch
+//! in flight cannot both pass; one committer task turns sealed segments into commits.
+//!
+//! | file | does |
+//! |---|---|
+//! | `ledger.rs` (+ `ledger/`) | new, repeat or conflict; cumulative to delta; clock correction |
+//! | `frame.rs` | what one frame of the log holds |
+//! | `wal.rs` | append, sync, replay |
+//! | `writer.rs` | the one writer: decide, append, show, acknowledge, seal |
+//! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
+//! | `tables.rs` | Delta tables, exactly once by `txn` |
+//! | `durable.rs` | a local object store whose `Ok` means durable |
+//! | `folder.rs` | layout, format version and lock of the data folder |
+//! | `stall.rs` | debug builds only: stop where a test wants to kill us |
+
+mod committer;
+mod durable;
+mod folder;
+mod frame;
+mod ledger;
+mod open;
+mod stall;
+mod tables;
+mod wal;
+mod writer;
+
+use std::time::Duration;
+
+use fathomline_wire::rejection::Rejection;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use folder::Folder;
+pub use open::StoreError;
+pub(crate) use open::{Opened, open};
+
+use crate::intake::{Arrival, Refusal, Rejected};
+
+/// Arrivals that may wait for the writer. Full means 503 with Retry-After, never memory: at 64
+/// KiB a window this is 64 MiB.
+const QUEUE_ARRIVALS_MAX: usize = 1024;
+
+/// When a log segment is sealed and how wide cohort lanes are.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreSettings {
+    pub(crate) seal_after: Duration,
+    pub(crate) seal_bytes: u64,
+    pub(crate) lane_us: i64,
+}
+
+/// What became of a request that was not refused as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) rejected: Rejected,
+    /// Points that were counted before; their sender is told they are stored, because they are.
+    pub(crate) duplicates: u64,
+}
+
+/// The door of the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    queue: mpsc::Sender<Offer>,
+}
+
+#[derive(Debug)]
+struct Offer {
+    arrival: Arrival,
+    reply: oneshot::Sender<Result<Outcome, Refusal>>,
+}
+
+impl Store {
+    /// Returns once the arrival's rows are durable, or with the reason why they are not stored.
+    pub(crate) async fn offer(&self, arrival: Arrival) -> Result<Outcome, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let busy = |detail: &str| Refusal::new(Rejection::Busy, detail);
+        self.queue
+            .try_send(Offer { arrival, reply })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => busy("the store's queue is full"),
+                mpsc::error::TrySendError::Closed(_) => busy("the store is closing"),
+            })?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(busy("the store stopped before it could answer")))
+    }
+}

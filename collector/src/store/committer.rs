@@ -1,0 +1,131 @@
+//! Sealed segments to Delta commits: one commit a table, then one swap, then the checkpoint,
+//! then the log segment goes. In that order, so that a crash anywhere replays into the same state.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use datafusion::catalog::TableProvider;
+use deltalake_core::DeltaTableError;
+use fathomline_queries::{lake::Lake, rows::RowError, schema::Table};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, mpsc};
+
+use super::{
+    Folder, folder::write_durably, ledger::Ledger, stall, tables::Tables, wal, writer::Sealed,
+};
+
+/// Wait between attempts to commit a segment that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The ledger as of the end of a segment.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) segment: i64,
+    pub(super) ledger: Ledger,
+}
+
+pub(super) struct Committer {
+    pub(super) folder: Arc<Folder>,
+    pub(super) tables: Arc<Mutex<Tables>>,
+    pub(super) lane_us: i64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    #[error("cannot commit to the table {table}: {source}")]
+    Table {
+        table: &'static str,
+        source: DeltaTableError,
+    },
+    #[error(transparent)]
+    Rows(#[from] RowError),
+    #[error("cannot write the checkpoint: {0}")]
+    Checkpoint(#[from] io::Error),
+    #[error("cannot encode the checkpoint: {0}")]
+    Encode(#[from] postcard::Error),
+}
+
+impl Committer {
+    /// Commits segments in order until the writer is gone. A segment that cannot be committed
+    /// (no space, say) is tried again: its rows stay in the log and visible meanwhile.
+    pub(super) async fn run(self, mut sealed: mpsc::UnboundedReceiver<Sealed>, lake: Arc<Lake>) {
+        while let Some(segment) = sealed.recv().await {
+            loop {
+                match self.commit(&segment).await {
+                    Ok(committed) => {
+                        lake.publish(committed, segment.segment);
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, segment = segment.segment, "cannot commit a log segment; trying again");
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits one segment to every table it feeds, once, and gives the tables as they are then.
+    pub(super) async fn commit(&self, sealed: &Sealed) -> Result<Committed, CommitError> {
+        let Sealed {
+            segment,
+            rows,
+            ledger,
+        } = sealed;
+        let mut tables = self.tables.lock().await;
+        let mut committed = Vec::new();
+        for (table, batch) in rows.batches(self.lane_us)? {
+            let at = |source| CommitError::Table {
+                table: table.name(),
+                source,
+            };
+            if !committed.is_empty() {
+                stall::at("between-tables", self.folder.root());
+            }
+            let transaction = (self.folder.collector.as_str(), *segment);
+            tables
+                .append_once(table, transaction, vec![batch])
+                .await
+                .map_err(at)?;
+            committed.push((table, tables.provider(table).await.map_err(at)?));
+        }
+        let folder = self.folder.log();
+        write_checkpoint(&folder, *segment, ledger)?;
+        wal::drop_segment(&folder, *segment)?;
+        Ok(committed)
+    }
+
+    /// The highest segment any table holds.
+    pub(super) async fn last_committed(&self) -> Result<i64, DeltaTableError> {
+        let mut tables = self.tables.lock().await;
+        let mut last = 0;
+        for table in Table::ALL {
+            let found = tables.last_version(table, &self.folder.collector).await?;
+            last = last.max(found.unwrap_or(0));
+        }
+        Ok(last)
+    }
+}
+
+/// Tables as of a commit.
+type Committed = Vec<(Table, Arc<dyn TableProvider>)>;
+
+pub(super) fn read_checkpoint(folder: &Path) -> io::Result<Checkpoint> {
+    match std::fs::read(folder.join("checkpoint")) {
+        Ok(bytes) => {
+            let (body, checksum) = bytes
+                .split_last_chunk::<4>()
+                .filter(|(body, checksum)| crc32c::crc32c(body).to_le_bytes() == **checksum)
+                .ok_or_else(|| io::Error::other("the checkpoint is damaged"))?;
+            debug_assert_eq!(checksum.len(), 4);
+            postcard::from_bytes(body).map_err(io::Error::other)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Checkpoint::default()),
+        Err(error) => Err(error),
+    }
+}
+
+fn write_checkpoint(folder: &Path, segment: i64, ledger: &Ledger) -> Result<(), CommitError> {
+    let mut bytes = postcard::to_stdvec(&(segment, ledger))?;
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    Ok(write_durably(&folder.join("checkpoint"), &bytes)?)
+}

@@ -1,0 +1,152 @@
+//! Opening the store: lock, tables, checkpoint, replay; then the writer and the committer start.
+//! What was acknowledged before is visible before the first new request is accepted.
+
+use std::{io, path::PathBuf, sync::Arc, time::Instant};
+
+use deltalake_core::DeltaTableError;
+use fathomline_queries::{
+    lake::Lake,
+    schema::{FORMAT_VERSION, Table},
+};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+};
+
+use super::{
+    Folder, QUEUE_ARRIVALS_MAX, Store, StoreSettings,
+    committer::{Checkpoint, Committer, read_checkpoint},
+    frame::Frame,
+    ledger::Ledger,
+    tables::Tables,
+    wal::{self, Replayed, Wal},
+    writer::{Sealed, Writer},
+};
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be made, read or written.
+    #[error("cannot {action} the data folder {path}: {source}; check that it exists, is writable and has space, or choose another with --data", path = path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another collector writes to it.
+    #[error("the data folder {path} is in use by another collector; stop that one or choose another with --data", path = .0.display())]
+    Locked(PathBuf),
+    /// The folder has a layout this version does not know.
+    #[error("the data folder {path} has format {found}, this version knows {FORMAT_VERSION}; use the version that wrote it", path = path.display())]
+    Format {
+        /// Where.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+    /// A table cannot be opened.
+    #[error("cannot open the tables: {0}; restore the folder from a backup if it is damaged")]
+    Tables(#[from] DeltaTableError),
+    /// The log cannot be read.
+    #[error("cannot replay the log: {0}")]
+    Log(String),
+}
+
+/// A store at work.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    /// Ends once every clone of `store` is gone and everything acknowledged is committed.
+    pub(crate) drained: JoinHandle<()>,
+}
+
+/// Opens the folder and starts the writer and the committer.
+pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Opened, StoreError> {
+    let folder = Arc::new(folder);
+    let tables = Arc::new(Mutex::new(Tables::open(&folder.tables()).await?));
+    let committer = Committer {
+        folder: folder.clone(),
+        tables: tables.clone(),
+        lane_us: settings.lane_us,
+    };
+    let (ledger, last) = replay(&folder, &committer).await?;
+    let lake = Arc::new(lake(&tables, last).await?);
+    let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
+    let (sealed, segments) = mpsc::unbounded_channel();
+    let writer = Writer {
+        settings,
+        data: folder.root().to_owned(),
+        wal,
+        ledger,
+        lake: lake.clone(),
+        sealed,
+        rows: Frame::default(),
+        opened: Instant::now(),
+    };
+    let (queue, offers) = mpsc::channel(QUEUE_ARRIVALS_MAX);
+    std::thread::Builder::new()
+        .name("store-writer".into())
+        .spawn(move || writer.run(offers))
+        .map_err(log_error)?;
+    let drained = tokio::spawn(committer.run(segments, lake));
+    Ok(Opened {
+        store: Store { queue },
+        drained,
+    })
+}
+
+/// Commits what an earlier run acknowledged and did not commit. Gives the ledger as it was and
+/// the last segment number in use.
+async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64), StoreError> {
+    let Checkpoint {
+        segment: known,
+        mut ledger,
+    } = read_checkpoint(&folder.log()).map_err(log_error)?;
+    let mut last = known.max(committer.last_committed().await?);
+    for Replayed {
+        segment,
+        frames,
+        torn,
+        ..
+    } in wal::replay(&folder.log()).map_err(log_error)?
+    {
+        let mut rows = Frame::default();
+        for bytes in frames {
+            let frame = Frame::decode(&bytes).map_err(log_error)?;
+            if segment > known {
+                frame.entries.iter().for_each(|entry| ledger.apply(entry));
+            }
+            rows.append(frame);
+        }
+        tracing::info!(
+            segment,
+            rows = rows.distributions.len(),
+            torn,
+            "replaying a log segment"
+        );
+        let sealed = Sealed {
+            segment,
+            rows,
+            ledger: ledger.clone(),
+        };
+        committer.commit(&sealed).await.map_err(log_error)?;
+        last = last.max(segment);
+    }
+    Ok((ledger, last))
+}
+
+async fn lake(tables: &Mutex<Tables>, last: i64) -> Result<Lake, DeltaTableError> {
+    let tables = tables.lock().await;
+    let mut providers = Vec::new();
+    for table in Table::ALL {
+        providers.push((table, tables.provider(table).await?));
+    }
+    Ok(Lake::new(providers, last))
+}
+
+fn log_error(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Log(error.to_string())
+}

@@ -1,0 +1,180 @@
+//! The Delta tables: plain Parquet behind a commit protocol, written by one collector.
+//!
+//! In: batches with the number they must be committed under. Out: exactly one commit for that
+//! number, whatever is replayed. The number travels as Delta's `txn` action; the writer reads the
+//! last one from the snapshot it commits on, because Delta itself refuses only races, not repeats.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use datafusion::{arrow::record_batch::RecordBatch, catalog::TableProvider};
+use deltalake_core::{
+    DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri,
+    kernel::{Transaction, transaction::CommitProperties},
+    writer::{DeltaWriter, RecordBatchWriter},
+};
+use fathomline_queries::schema::{PARTITION, Table};
+use parquet::{
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::WriterProperties,
+    schema::types::ColumnPath,
+};
+
+use super::durable::DurableFiles;
+
+/// Rows a row group: large enough to compress, small enough to prune by.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Commits between two checkpoints of a table's log; opening reads one checkpoint and the rest.
+const CHECKPOINT_INTERVAL: &str = "100";
+
+/// Columns whose minimum and maximum prune files; nested ones would only cost.
+const STATISTICS: &str = "time,start_time,service,device_class,model,version,metric,count";
+
+/// Every table, open for writing.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    tables: BTreeMap<Table, DeltaTable>,
+}
+
+impl Tables {
+    /// Opens the tables under `folder`, creating what is missing.
+    pub(crate) async fn open(folder: &Path) -> Result<Self, DeltaTableError> {
+        let mut tables = BTreeMap::new();
+        for table in Table::ALL {
+            tables.insert(table, open_or_create(folder, table).await?);
+        }
+        Ok(Self { tables })
+    }
+
+    /// Commits `batches` under `(application, version)`. False if that was done before.
+    pub(crate) async fn append_once(
+        &mut self,
+        table: Table,
+        (application, version): (&str, i64),
+        batches: Vec<RecordBatch>,
+    ) -> Result<bool, DeltaTableError> {
+        if self
+            .last_version(table, application)
+            .await?
+            .is_some_and(|last| last >= version)
+        {
+            return Ok(false);
+        }
+        let delta = self.table(table)?;
+        let properties = CommitProperties::default()
+            .with_application_transaction(Transaction::new(application, version))
+            .with_cleanup_expired_logs(Some(false));
+        let mut writer = RecordBatchWriter::for_table(delta)?
+            .with_writer_properties(writer_properties(table))
+            .with_commit_properties(properties);
+        for batch in batches {
+            writer.write(batch).await?;
+        }
+        writer.flush_and_commit(delta).await?;
+        Ok(true)
+    }
+
+    /// The last number `application` committed to `table`.
+    pub(crate) async fn last_version(
+        &mut self,
+        table: Table,
+        application: &str,
+    ) -> Result<Option<i64>, DeltaTableError> {
+        let delta = self.table(table)?;
+        let log_store = delta.log_store();
+        delta
+            .snapshot()?
+            .snapshot()
+            .transaction_version(&*log_store, application)
+            .await
+    }
+
+    /// The table as of its last commit.
+    pub(crate) async fn provider(
+        &self,
+        table: Table,
+    ) -> Result<Arc<dyn TableProvider>, DeltaTableError> {
+        let delta = self
+            .tables
+            .get(&table)
+            .ok_or(DeltaTableError::NotInitialized)?;
+        Ok(delta.table_provider().await?)
+    }
+
+    fn table(&mut self, table: Table) -> Result<&mut DeltaTable, DeltaTableError> {
+        self.tables
+            .get_mut(&table)
+            .ok_or(DeltaTableError::NotInitialized)
+    }
+}
+
+async fn open_or_create(folder: &Path, table: Table) -> Result<DeltaTable, DeltaTableError> {
+    let path = folder.join(table.name());
+    std::fs::create_dir_all(&path)?;
+    let url = ensure_table_uri(path.to_string_lossy())?;
+    let builder = DeltaTableBuilder::from_url(url.clone())?
+        .with_storage_backend(Arc::new(DurableFiles::new()), url);
+    if path
+        .join("_delta_log")
+        .join(format!("{:020}.json", 0))
+        .exists()
+    {
+        return builder.load().await;
+    }
+    let setting = |name: &str, value: &str| (format!("delta.{name}"), Some(value.to_owned()));
+    builder
+        .build()?
+        .create()
+        .with_columns(table.delta_fields())
+        .with_partition_columns([PARTITION])
+        .with_configuration([
+            setting("checkpointInterval", CHECKPOINT_INTERVAL),
+            setting("dataSkippingStatsColumns", &statistics(table)),
+        ])
+        .await
+}
+
+fn statistics(table: Table) -> String {
+    let schema = table.arrow_schema();
+    let present = STATISTICS
+        .split(',')
+        .filter(|name| schema.field_with_name(name).is_ok());
+    present.collect::<Vec<_>>().join(",")
+}
+
+/// Encodings by what the columns hold: times and counts grow slowly, sums share their high bytes.
+fn writer_properties(table: Table) -> WriterProperties {
+    let schema = table.arrow_schema();
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    let encodings = [
+        (
+            &["time", "start_time", "sender_time"][..],
+            Encoding::DELTA_BINARY_PACKED,
+        ),
+        (&["sum", "min", "max"][..], Encoding::BYTE_STREAM_SPLIT),
+    ];
+    for (columns, encoding) in encodings {
+        for column in columns
+            .iter()
+            .filter(|name| schema.field_with_name(name).is_ok())
+        {
+            let path = ColumnPath::new(vec![(*column).to_owned()]);
+            builder = builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, encoding);
+        }
+    }
+    for column in ["pos_counts", "neg_counts", "devices"] {
+        if schema.field_with_name(column).is_ok() {
+            // The path of a nested column must be given part by part or it names nothing.
+            let parts = [column, "list", "element"].map(str::to_owned).to_vec();
+            let path = ColumnPath::new(parts);
+            builder = builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    builder.build()
+}

@@ -1,0 +1,235 @@
+//! The write-ahead log: what makes "acknowledged" mean "durable".
+//!
+//! In: payloads, in groups. Out: `Ok` only after the bytes and the directory entry are synced;
+//! whole frames again at replay. One file is one segment, `<number>.wal`; a frame is
+//! `[length u32][crc32c u32][payload]`, both little endian, the checksum over length and payload.
+//! Never: a second attempt on a file whose sync failed, because the kernel may have dropped the
+//! dirty pages and would report success for nothing.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+const FRAME_HEADER_BYTES: usize = 8;
+
+/// The segment being written.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    folder: PathBuf,
+    file: File,
+    segment: i64,
+    bytes: u64,
+    poisoned: bool,
+}
+
+/// Frames of one segment as found on disk.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) segment: i64,
+    pub(crate) frames: Vec<Vec<u8>>,
+    /// The file ends inside of a frame: the process died before that frame was acknowledged.
+    pub(crate) torn: bool,
+    whole_bytes: u64,
+}
+
+impl Wal {
+    /// Creates segment `segment` in `folder`, which must not hold it yet.
+    pub(crate) fn create(folder: &Path, segment: i64) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(path(folder, segment))?;
+        sync_folder(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+            segment,
+            bytes: 0,
+            poisoned: false,
+        })
+    }
+
+    pub(crate) fn segment(&self) -> i64 {
+        self.segment
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends all payloads with one write and one sync. After an error nothing may be appended
+    /// to this log any more: restart and replay.
+    pub(crate) fn append(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
+        if self.poisoned {
+            return Err(io::Error::other(
+                "the log failed to sync earlier; restart the collector to replay it",
+            ));
+        }
+        let mut group = Vec::new();
+        for payload in payloads {
+            let length = (payload.len() as u32).to_le_bytes();
+            let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), payload);
+            group.extend_from_slice(&length);
+            group.extend_from_slice(&checksum.to_le_bytes());
+            group.extend_from_slice(payload);
+        }
+        let written = self
+            .file
+            .write_all(&group)
+            .and_then(|()| self.file.sync_data());
+        self.poisoned = written.is_err();
+        self.bytes += group.len() as u64;
+        written
+    }
+
+    /// Starts the next segment; the one before is sealed.
+    pub(crate) fn roll(&mut self) -> io::Result<i64> {
+        let sealed = self.segment;
+        *self = Self::create(&self.folder, sealed + 1)?;
+        Ok(sealed)
+    }
+}
+
+/// Reads every segment in `folder`, oldest first. A torn end is repaired in the newest segment
+/// only: anywhere else acknowledged data would be missing, which is an error.
+pub(crate) fn replay(folder: &Path) -> io::Result<Vec<Replayed>> {
+    let segments = segments(folder)?;
+    let newest = segments.last().copied();
+    let mut replayed = Vec::new();
+    for segment in segments {
+        let found = read_segment(folder, segment)?;
+        if found.torn && Some(segment) != newest {
+            return Err(io::Error::other(format!(
+                "log segment {} is damaged before its end; restore it from a backup or move it away, which loses what it held",
+                path(folder, segment).display()
+            )));
+        }
+        if found.torn {
+            // What was torn was never acknowledged; cut it off, so that this segment is whole
+            // when it is no longer the newest.
+            let file = OpenOptions::new().write(true).open(path(folder, segment))?;
+            file.set_len(found.whole_bytes)?;
+            file.sync_all()?;
+        }
+        replayed.push(found);
+    }
+    Ok(replayed)
+}
+
+/// Removes a segment whose rows every table has committed.
+pub(crate) fn drop_segment(folder: &Path, segment: i64) -> io::Result<()> {
+    match fs::remove_file(path(folder, segment)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_folder(folder),
+    }
+}
+
+/// Makes entries of a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn path(folder: &Path, segment: i64) -> PathBuf {
+    folder.join(format!("{segment:020}.wal"))
+}
+
+fn segments(folder: &Path) -> io::Result<Vec<i64>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wal") {
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            found.push(number.ok_or_else(|| {
+                io::Error::other(format!(
+                    "{} is not a log segment; move it away",
+                    path.display()
+                ))
+            })?);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn read_segment(folder: &Path, segment: i64) -> io::Result<Replayed> {
+    let mut bytes = Vec::new();
+    File::open(path(folder, segment))?.read_to_end(&mut bytes)?;
+    let mut frames = Vec::new();
+    let mut rest = bytes.as_slice();
+    while let Some((payload, after)) = next_frame(rest) {
+        frames.push(payload.to_vec());
+        rest = after;
+    }
+    let whole_bytes = (bytes.len() - rest.len()) as u64;
+    Ok(Replayed {
+        segment,
+        frames,
+        torn: !rest.is_empty(),
+        whole_bytes,
+    })
+}
+
+fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_at_checked(4)?;
+    let (checksum, rest) = rest.split_at_checked(FRAME_HEADER_BYTES - 4)?;
+    let length: [u8; 4] = length.try_into().ok()?;
+    let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(length) as usize)?;
+    let found = crc32c::crc32c_append(crc32c::crc32c(&length), payload);
+    (found.to_le_bytes() == checksum).then_some((payload, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_appended_is_replayed_in_order_over_segments() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wal = Wal::create(folder.path(), 1).unwrap();
+        wal.append(&[b"a".to_vec(), b"".to_vec()]).unwrap();
+        assert_eq!(wal.roll().unwrap(), 1);
+        wal.append(&[b"c".to_vec()]).unwrap();
+        let replayed = replay(folder.path()).unwrap();
+        assert_eq!(replayed[0].frames, [b"a".to_vec(), b"".to_vec()]);
+        assert_eq!((replayed[1].segment, replayed[1].torn), (2, false));
+        drop_segment(folder.path(), 1).unwrap();
+        assert_eq!(replay(folder.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_log_cut_at_any_byte_gives_every_whole_frame_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wal = Wal::create(folder.path(), 1).unwrap();
+        wal.append(&[b"first".to_vec(), b"second".to_vec()])
+            .unwrap();
+        let whole = fs::read(path(folder.path(), 1)).unwrap();
+        for cut in 0..whole.len() {
+            fs::write(path(folder.path(), 1), &whole[..cut]).unwrap();
+            let found = &replay(folder.path()).unwrap()[0];
+            assert_eq!(found.frames.len(), usize::from(cut >= 13));
+            assert_eq!(found.torn, cut != 0 && cut != 13);
+            assert!(!replay(folder.path()).unwrap()[0].torn, "repaired once");
+        }
+    }
+
+    #[test]
+    fn damage_before_the_newest_segment_is_an_error_not_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wal = Wal::create(folder.path(), 1).unwrap();
+        wal.append(&[b"first".to_vec()]).unwrap();
+        wal.roll().unwrap();
+        let mut bytes = fs::read(path(folder.path(), 1)).unwrap();
+        bytes[9] ^= 1;
+        fs::write(path(folder.path(), 1), &bytes).unwrap();
+        assert!(
+            replay(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
+    }
+}
