@@ -1,7 +1,7 @@
 //! `fathomline serve`: configuration, build, run, drain.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -10,6 +10,7 @@ use std::{
 use clap::Args;
 use fathomline_collector::{Collector, Config, Running};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -35,7 +36,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        tracing_subscriber::fmt().with_writer(io::stderr).init();
+        log_to_stderr();
         let config = self.config()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -62,6 +63,17 @@ impl Serve {
         config.insecure |= self.insecure;
         Ok(config)
     }
+}
+
+/// Our own rooms at `info`, dependencies at `warn`; `RUST_LOG` overrides both.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,fathomline=info,fathomline_collector=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
 }
 
 /// The addresses in force, one a line, for people and for scripts.
