@@ -1,2 +1,33 @@
-//! Demo binary.
-fn main() {}
+//! The demo's binary: flags, then the story or the training. Holds no logic of its own.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use fathomline_demo::threads;
+
+mod options;
+mod training;
+
+use options::{Options, Task};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("fathomline-demo: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let options = Options::parse();
+    if let Some(code) = threads::restart_with_setting()? {
+        return Ok(code);
+    }
+    match options.task {
+        Some(Task::Train(plan)) => training::run(plan),
+        None => anyhow::bail!("the story is not told yet; try `fathomline-demo train`"),
+    }
+}
