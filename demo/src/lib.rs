@@ -10,8 +10,10 @@
 //! | [`threads`] | one thread for each matrix product |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clock;
 pub mod exam;
 pub mod grammar;
 pub mod model;
+pub mod receiver;
 pub mod threads;
 pub mod train;
