@@ -44,7 +44,7 @@ fn a_batch_travels_from_a_device_to_a_page() {
     house.receive(&batch);
     books::balance(&house, first);
     // 6. The log on disk holds it: a reader of committed rows may not see it yet, SQL here does.
-    let log = house.data().join("wal");
+    let log = house.data().join("log");
     assert!(
         fs::read_dir(&log).unwrap().count() > 0,
         "{} is empty",
