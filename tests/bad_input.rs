@@ -352,7 +352,10 @@ fn a_corrupt_configuration_is_named_with_its_line() {
         &[&path, "sael_after"],
     );
     fs::write(&config, "[store]\nseal_after = \"soon\"\n").unwrap();
-    cannot_start(&["--data", &data, "--config", &path], &[&path, "soon"]);
+    cannot_start(
+        &["--data", &data, "--config", &path],
+        &["store.seal_after = soon", "write a whole number"],
+    );
     cannot_start(
         &["--data", &data, "--config", "/nowhere.toml"],
         &["/nowhere.toml"],
