@@ -18,6 +18,9 @@ use super::{
     program,
 };
 
+/// Enough of a log to see why a test failed.
+const LOG_LINES_SHOWN: usize = 40;
+
 /// How a house differs from the default.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
@@ -102,6 +105,7 @@ impl House {
             .arg(self.data())
             .args(["--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
             .args(["--otlp-grpc", "127.0.0.1:0"])
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -231,7 +235,12 @@ impl Drop for House {
         self.kill();
         let log = self.log();
         if std::thread::panicking() {
-            eprintln!("--- the collector's log ---\n{log}");
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!(
+                "--- the end of the collector's log ---\n{}",
+                last.join("\n")
+            );
         } else {
             assert!(!log.contains("panicked"), "the collector panicked:\n{log}");
         }
