@@ -68,6 +68,7 @@ impl House {
 
     /// Starts the collector on this house's data and waits until it is ready.
     fn start(&mut self) {
+        let _ = fs::remove_file(self.data().join("stalled"));
         let log = self.log();
         let begins = log.len();
         let mut command = self.command();
@@ -120,11 +121,17 @@ impl House {
         }
     }
 
-    /// Opens the house again on what lies on its disk.
+    /// Kills the house and opens it again on what lies on its disk.
     pub(crate) fn reopen(&mut self) {
-        self.kill();
         self.settings.stall_at = None;
-        let _ = fs::remove_file(self.data().join("stalled"));
+        self.kill();
+        self.start();
+    }
+
+    /// The same, but the next life stops at `point`.
+    pub(crate) fn reopen_to_stall_at(&mut self, point: &'static str) {
+        self.settings.stall_at = Some(point);
+        self.kill();
         self.start();
     }
 
