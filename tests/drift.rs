@@ -87,7 +87,7 @@ fn two_classes() -> (Fleet, Fleet) {
 }
 
 #[test]
-#[ignore = "the collector does not serve yet, issue 2"]
+#[ignore = "waits for the SQL door, issue 2"]
 fn only_the_class_that_shifted_drifts_and_the_webhook_says_so_once() {
     let sink = Sink::refusing_first(2);
     let house = watchful(&sink);
@@ -179,7 +179,7 @@ fn since_is_near_the_shift(house: &House, kiosk: &Fleet) {
 }
 
 #[test]
-#[ignore = "the collector does not serve yet, issue 2"]
+#[ignore = "waits for the SQL door, issue 2"]
 fn when_nothing_shifts_it_stays_silent() {
     let sink = Sink::open();
     let house = watchful(&sink);
@@ -194,7 +194,7 @@ fn when_nothing_shifts_it_stays_silent() {
 }
 
 #[test]
-#[ignore = "the collector does not serve yet, issue 2"]
+#[ignore = "waits for the SQL door, issue 2"]
 fn too_little_history_is_undecided_and_says_what_is_missing() {
     let sink = Sink::open();
     let house = watchful(&sink);
@@ -219,7 +219,7 @@ fn too_little_history_is_undecided_and_says_what_is_missing() {
 }
 
 #[test]
-#[ignore = "the collector does not serve yet, issue 2"]
+#[ignore = "waits for the SQL door, issue 2"]
 fn a_house_that_was_killed_judges_like_one_that_was_not() {
     let fleet = Fleet::ending_now("kiosk", QUIET + JUDGED, 25);
     let sinks = [Sink::open(), Sink::open()];

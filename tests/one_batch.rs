@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-#[ignore = "the collector does not serve yet, issue 2"]
+#[ignore = "waits for the SQL door, issue 2"]
 fn a_batch_travels_from_a_device_to_a_page() {
     let sink = Sink::open();
     let house = drift::watchful(&sink);
