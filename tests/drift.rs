@@ -12,7 +12,7 @@ use crate::harness::{
     fleet::{Fleet, LANE_US},
     house::{House, Settings},
     program,
-    sink::{Delivery, Sink},
+    sink::{Delivery, SECRET, Sink},
     workspace,
 };
 
@@ -23,16 +23,11 @@ const JUDGED: i64 = 30;
 /// What the shift does to surprisal.
 pub(crate) const SHIFTED: f64 = 2.0;
 
-/// `whsec_` and 32 bytes in base64.
-const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-
 /// A house that judges lanes of one second and tells `sink`.
 pub(crate) fn watchful(sink: &Sink) -> House {
     let config = format!(
-        "[store]\nseal_after = \"1s\"\n\
-         [drift]\nlane = \"1s\"\nseries_budget = 32\n\
-         [[alert.webhook]]\nurl = \"{}\"\nsecret = \"{SECRET}\"\n",
-        sink.url
+        "[store]\nseal_after = \"1s\"\n[drift]\nlane = \"1s\"\nseries_budget = 32\n{}",
+        sink.config()
     );
     House::with(Settings {
         config,
@@ -52,11 +47,11 @@ pub(crate) fn freeze(house: &House, fleet: &Fleet) -> Value {
     answer.json()
 }
 
-/// States of the surprisal series of `class`, oldest first, as stored.
+/// States of the surprisal series of `class` against its reference, oldest first, as stored.
 pub(crate) fn states(house: &House, class: &str) -> Vec<String> {
     let sql = format!(
-        "SELECT state FROM verdicts WHERE metric = '{}' AND device_class = '{class}' \
-         ORDER BY time, revision",
+        "SELECT state FROM verdicts WHERE reference IS NOT NULL AND metric = '{}' \
+         AND device_class = '{class}' ORDER BY time, revision",
         names::OUTPUT_SURPRISAL
     );
     let rows = house.ask(&sql);
@@ -240,7 +235,8 @@ fn a_house_that_was_killed_judges_like_one_that_was_not() {
         }
         house.ask(
             "SELECT series, metric, CAST(time AS BIGINT), state, score, threshold, \"count\", \
-             effective_count, devices, reference FROM verdicts ORDER BY series, time, revision",
+             effective_count, devices, reference FROM verdicts \
+             WHERE reference IS NOT NULL ORDER BY series, time, revision",
         )
     });
     assert!(!verdicts[0].is_empty());

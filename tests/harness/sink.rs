@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 /// One attempt to deliver, as it arrived.
 #[derive(Clone, Debug)]
@@ -31,9 +32,14 @@ impl Delivery {
     }
 }
 
+/// What signs the deliveries: `whsec_` and 32 bytes in base64.
+pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
 /// A receiver of webhooks on a port of its own.
 pub(crate) struct Sink {
-    pub(crate) url: String,
+    url: String,
+    /// The collector reads secrets from files only.
+    secret: NamedTempFile,
     deliveries: Arc<Mutex<Vec<Delivery>>>,
 }
 
@@ -55,7 +61,24 @@ impl Sink {
                 let _ = receive(stream, refusals, &received);
             }
         });
-        Self { url, deliveries }
+        let mut secret = NamedTempFile::new().unwrap();
+        secret.write_all(SECRET.as_bytes()).unwrap();
+        Self {
+            url,
+            secret,
+            deliveries,
+        }
+    }
+
+    /// The section of a configuration that tells a collector of this sink. Retries come at once:
+    /// a test has no four days.
+    pub(crate) fn config(&self) -> String {
+        format!(
+            "[alert]\nallow_internal = true\nretry = [\"0s\", \"1s\", \"1s\", \"1s\"]\n\
+             [[alert.endpoints]]\nname = \"sink\"\nurl = \"{}\"\nsecret_file = \"{}\"\n",
+            self.url,
+            self.secret.path().display()
+        )
     }
 
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
