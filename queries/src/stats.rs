@@ -1,0 +1,21 @@
+//! The mathematics of judging, as pure functions of counts. Nothing here knows what a model or a
+//! device is.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `bins.rs` | reference-quantile bins, two histograms on common buckets |
+//! | `distance.rs` | PSI, Jensen-Shannon, Hellinger, KS, Wasserstein, chi-square |
+//! | `evidence.rs` | log e-values of exceedance shares, e-CUSUM |
+//!
+//! `ln` and `exp` come from the pure-Rust `libm`, so that a score has the same bits everywhere.
+
+mod bins;
+mod distance;
+mod evidence;
+
+pub use bins::{Aligned, bin, reference_cuts};
+pub use distance::{
+    ChiSquare, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
+    psi_expected_without_drift, wasserstein,
+};
+pub use evidence::{Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, log_e_values};

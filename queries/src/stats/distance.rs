@@ -1,0 +1,132 @@
+//! Distances between two binned distributions (statistics, section c). In: counts in the same
+//! bins, neither side empty. Out: one number, with its range below.
+
+use libm::{log, sqrt};
+
+/// Population stability index in nats, each bin smoothed by half a count; 0 and up.
+pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
+    let smooth = |counts: &[u64]| -> Vec<f64> {
+        let total = sum(counts) + 0.5 * counts.len() as f64;
+        counts
+            .iter()
+            .map(|count| (*count as f64 + 0.5) / total)
+            .collect()
+    };
+    let (p, q) = (smooth(reference), smooth(current));
+    p.iter().zip(&q).map(|(p, q)| (q - p) * log(q / p)).sum()
+}
+
+/// What PSI is on average between equal distributions (Yurdakul 2018): subtract it to compare
+/// windows of different size.
+pub fn psi_expected_without_drift(bins: usize, reference: f64, current: f64) -> f64 {
+    (bins.saturating_sub(1)) as f64 * (1.0 / current + 1.0 / reference)
+}
+
+/// Jensen-Shannon divergence in nats, 0 to ln 2.
+pub fn jensen_shannon(reference: &[u64], current: &[u64]) -> f64 {
+    let (p, q) = (shares(reference), shares(current));
+    let towards_middle = |p: f64, q: f64| {
+        if p > 0.0 {
+            p * log(2.0 * p / (p + q))
+        } else {
+            0.0
+        }
+    };
+    let both = |(p, q): (&f64, &f64)| towards_middle(*p, *q) + towards_middle(*q, *p);
+    (p.iter().zip(&q).map(both).sum::<f64>() / 2.0).max(0.0)
+}
+
+/// Jensen-Shannon distance to base 2, 0 to 1.
+pub fn jensen_shannon_distance(reference: &[u64], current: &[u64]) -> f64 {
+    sqrt(jensen_shannon(reference, current) / std::f64::consts::LN_2)
+}
+
+/// Hellinger distance, 0 to 1.
+pub fn hellinger(reference: &[u64], current: &[u64]) -> f64 {
+    let (p, q) = (shares(reference), shares(current));
+    let overlap: f64 = p.iter().zip(&q).map(|(p, q)| sqrt(p * q)).sum();
+    sqrt((1.0 - overlap).max(0.0))
+}
+
+/// Kolmogorov-Smirnov distance at bin ends, 0 to 1; a lower bound of the unbinned one.
+pub fn ks(reference: &[u64], current: &[u64]) -> f64 {
+    differences(reference, current)
+        .map(f64::abs)
+        .fold(0.0, f64::max)
+}
+
+/// Wasserstein-1 distance with each bin's mass at `positions`, in their unit; and the same in
+/// standard deviations of the reference, if it has any spread.
+pub fn wasserstein(reference: &[u64], current: &[u64], positions: &[f64]) -> (f64, Option<f64>) {
+    let steps = positions.windows(2).map(|pair| pair[1] - pair[0]);
+    let distance: f64 = differences(reference, current)
+        .zip(steps)
+        .map(|(gap, step)| gap.abs() * step)
+        .sum();
+    let p = shares(reference);
+    let moment = |power: i32| -> f64 {
+        p.iter()
+            .zip(positions)
+            .map(|(p, x)| p * x.powi(power))
+            .sum()
+    };
+    let deviation = sqrt((moment(2) - moment(1) * moment(1)).max(0.0));
+    (distance, (deviation > 0.0).then(|| distance / deviation))
+}
+
+/// Pearson's statistic of the 2 by k table, with its degrees of freedom.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChiSquare {
+    /// The statistic, without Yates' correction.
+    pub statistic: f64,
+    /// Bins that are not empty on both sides, less one.
+    pub degrees: usize,
+    /// Cramer's V, 0 to 1: the size of the effect.
+    pub cramers_v: f64,
+}
+
+/// Chi-square test statistic of equal distributions; none with fewer than two filled bins.
+pub fn chi_square(reference: &[u64], current: &[u64]) -> Option<ChiSquare> {
+    let (n_reference, n_current) = (sum(reference), sum(current));
+    let total = n_reference + n_current;
+    let filled: Vec<_> = reference
+        .iter()
+        .zip(current)
+        .filter(|(r, c)| *r + *c > 0)
+        .collect();
+    let degrees = filled.len().checked_sub(1).filter(|degrees| *degrees > 0)?;
+    let cell = |observed: u64, side: f64, column: f64| {
+        let expected = column * side / total;
+        (observed as f64 - expected) * (observed as f64 - expected) / expected
+    };
+    let statistic: f64 = filled
+        .into_iter()
+        .map(|(r, c)| {
+            let column = (r + c) as f64;
+            cell(*r, n_reference, column) + cell(*c, n_current, column)
+        })
+        .sum();
+    Some(ChiSquare {
+        statistic,
+        degrees,
+        cramers_v: sqrt(statistic / total),
+    })
+}
+
+fn sum(counts: &[u64]) -> f64 {
+    counts.iter().sum::<u64>() as f64
+}
+
+fn shares(counts: &[u64]) -> Vec<f64> {
+    let total = sum(counts).max(1.0);
+    counts.iter().map(|count| *count as f64 / total).collect()
+}
+
+/// Reference less current, cumulated, at each bin's end.
+fn differences(reference: &[u64], current: &[u64]) -> impl Iterator<Item = f64> {
+    let (p, q) = (shares(reference), shares(current));
+    p.into_iter().zip(q).scan(0.0, |gap, (p, q)| {
+        *gap += p - q;
+        Some(*gap)
+    })
+}
