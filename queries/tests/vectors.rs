@@ -1,0 +1,190 @@
+//! Distances and evidence against numbers computed by scipy (`vectors/`; another folder of the
+//! same shapes can be named by `FATHOMLINE_VECTORS`).
+#![allow(clippy::unwrap_used)]
+
+use fathomline_queries::stats::{
+    Accumulators, Aligned, Expectation, bin, chi_square, hellinger, jensen_shannon,
+    jensen_shannon_distance, ks, log_e_values, psi, psi_expected_without_drift, reference_cuts,
+    wasserstein,
+};
+use fathomline_wire::histogram::{Buckets, ExponentialHistogram, Parts};
+use serde_json::Value;
+
+fn vectors(name: &str) -> Value {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors");
+    let folder = std::env::var("FATHOMLINE_VECTORS").unwrap_or_else(|_| default.into());
+    let path = std::path::Path::new(&folder).join(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn list<'a>(of: &'a Value, key: &str) -> &'a [Value] {
+    let items = of[key].as_array().unwrap();
+    assert!(!items.is_empty(), "no {key} in the vectors");
+    items
+}
+
+fn counts(of: &Value, key: &str) -> Vec<u64> {
+    list(of, key)
+        .iter()
+        .map(|count| count.as_u64().unwrap())
+        .collect()
+}
+
+fn floats(of: &Value, key: &str) -> Vec<f64> {
+    list(of, key)
+        .iter()
+        .map(|value| value.as_f64().unwrap())
+        .collect()
+}
+
+/// Compares with `key` of `expected` if it is there.
+fn agrees(found: f64, expected: &Value, key: &str) {
+    if let Some(value) = expected[key].as_f64() {
+        let tolerance = 1e-9 * value.abs().max(1e-6);
+        assert!(
+            (found - value).abs() <= tolerance,
+            "{key}: {found} against {value}"
+        );
+    }
+}
+
+fn all_agree(reference: &[u64], current: &[u64], positions: Option<&[f64]>, expected: &Value) {
+    agrees(psi(reference, current), expected, "psi");
+    agrees(jensen_shannon(reference, current), expected, "js_nats");
+    agrees(
+        jensen_shannon_distance(reference, current),
+        expected,
+        "js_distance_base2",
+    );
+    agrees(hellinger(reference, current), expected, "hellinger");
+    agrees(ks(reference, current), expected, "ks");
+    let total = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
+    let noise = psi_expected_without_drift(reference.len(), total(reference), total(current));
+    agrees(noise, expected, "psi_null_mean");
+    if let Some(found) = chi_square(reference, current) {
+        agrees(found.statistic, expected, "chi2");
+        agrees(found.degrees as f64, expected, "dof");
+        agrees(found.cramers_v, expected, "cramers_v");
+    }
+    if let Some(positions) = positions {
+        let (distance, normalized) = wasserstein(reference, current, positions);
+        agrees(distance, expected, "w1");
+        if let Some(normalized) = normalized {
+            agrees(normalized, expected, "w1_norm");
+        }
+    }
+}
+
+fn histogram(of: &Value) -> ExponentialHistogram {
+    let buckets = |of: &Value| Buckets {
+        offset: of["offset"].as_i64().unwrap() as i32,
+        counts: of["counts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c.as_u64().unwrap())
+            .collect(),
+    };
+    ExponentialHistogram::from_parts(Parts {
+        scale: of["scale"].as_i64().unwrap() as i32,
+        zero_threshold: of["zero_threshold"].as_f64().unwrap(),
+        zero_count: of["zero_count"].as_u64().unwrap(),
+        count: of["count"].as_u64().unwrap(),
+        sum: of["sum"].as_f64().unwrap(),
+        min: of["min"].as_f64(),
+        max: of["max"].as_f64(),
+        positive: buckets(&of["positive"]),
+        negative: buckets(&of["negative"]),
+    })
+    .unwrap()
+}
+
+#[test]
+fn distances_agree() {
+    for case in list(&vectors("distances.json"), "cases") {
+        let positions = floats(case, "pos");
+        all_agree(
+            &counts(case, "ref"),
+            &counts(case, "cur"),
+            Some(&positions),
+            case,
+        );
+    }
+}
+
+#[test]
+fn histograms_are_aligned_and_binned_as_written() {
+    for case in list(&vectors("distances.json"), "aligned") {
+        let aligned = Aligned::of(&histogram(&case["ref"]), &histogram(&case["cur"]));
+        assert_eq!(i64::from(aligned.scale), case["scale"].as_i64().unwrap());
+        assert_eq!(
+            i64::from(aligned.first_index),
+            case["first_index"].as_i64().unwrap()
+        );
+        // Cell 0 holds what is not positive, of which these cases have none.
+        assert_eq!((aligned.reference[0], aligned.current[0]), (0, 0));
+        let (reference, current) = (&aligned.reference[1..], &aligned.current[1..]);
+        assert_eq!(reference, counts(case, "ref_counts"));
+        assert_eq!(current, counts(case, "cur_counts"));
+        let cuts = reference_cuts(reference, case["K"].as_u64().unwrap() as usize);
+        let expected: Vec<_> = counts(case, "cuts")
+            .into_iter()
+            .map(|cut| cut as usize)
+            .collect();
+        assert_eq!(cuts, expected);
+        let (r, c) = (bin(reference, &cuts), bin(current, &cuts));
+        assert_eq!(
+            (&r, &c),
+            (&counts(case, "ref_binned"), &counts(case, "cur_binned"))
+        );
+        all_agree(&r, &c, None, &case["on_bins"]);
+        all_agree(
+            reference,
+            current,
+            Some(&aligned.positions()[1..]),
+            &case["on_buckets"],
+        );
+    }
+}
+
+#[test]
+fn evidence_accumulates_as_written() {
+    for case in list(&vectors("sequential.json"), "streams") {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let expected = Expectation {
+            share: number("m"),
+            noise: number("b"),
+            tolerance: number("tol"),
+        };
+        let (n, x) = (counts(case, "n"), counts(case, "x"));
+        let values = |window: usize| log_e_values(x[window] as f64, n[window], &expected);
+        for (window, key) in [(0, "first_loge"), (79, "loge_79"), (80, "loge_80")] {
+            for (found, expected) in values(window).into_iter().zip(floats(case, key)) {
+                assert!(
+                    (found - expected).abs() <= 1e-8,
+                    "{key}: {found} against {expected}"
+                );
+            }
+        }
+        let threshold = number("A");
+        let cap = (threshold * 12.0).ln() / number("min_windows");
+        let mut accumulators = Accumulators::new(12, 0);
+        let mut alarm = None;
+        for (window, expected) in floats(case, "ln_mean_cusum").into_iter().enumerate() {
+            if n[window] > 0 {
+                accumulators.add(values(window), cap, window as i64);
+            }
+            let found = accumulators.ln_mean();
+            assert!(
+                (found - expected).abs() <= 1e-8,
+                "window {window}: {found}, {expected}"
+            );
+            if alarm.is_none() && found >= threshold.ln() {
+                alarm = Some(window as u64);
+            }
+        }
+        assert_eq!(alarm, case["cusum_alarm"].as_u64());
+    }
+}
