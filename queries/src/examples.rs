@@ -1,8 +1,8 @@
 //! Rows and tables for tests: one device, one window, Delta tables in a temporary folder.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::{arrow::record_batch::RecordBatch, catalog::TableProvider, datasource::MemTable};
 use deltalake_core::{
     DeltaTable, ensure_table_uri,
     writer::{DeltaWriter, RecordBatchWriter},
@@ -13,9 +13,16 @@ use fathomline_wire::{
 };
 
 use crate::{
-    rows::{Clock, DeviceColumns, Distribution, DistributionRow},
+    engine::{Engine, EngineLimits},
+    lake::Lake,
+    rows::{
+        self, Clock, DeviceColumns, Distribution, DistributionRow, MeasurementKind, MeasurementRow,
+    },
     schema::{PARTITION, Table},
 };
+
+/// Width of the lanes of [`engine_over`].
+pub(crate) const LANE_US: i64 = 5_000_000;
 
 pub(crate) fn device_columns() -> DeviceColumns {
     DeviceColumns {
@@ -79,4 +86,54 @@ pub(crate) async fn append(table: &mut DeltaTable, batch: RecordBatch) {
     let mut writer = RecordBatchWriter::for_table(table).unwrap();
     writer.write(batch).await.unwrap();
     writer.flush_and_commit(table).await.unwrap();
+}
+
+/// An empty lake of all tables, in memory.
+pub(crate) fn empty_lake() -> Arc<Lake> {
+    let table = |table: Table| {
+        let provider = MemTable::try_new(table.arrow_schema(), vec![vec![]]).unwrap();
+        (table, Arc::new(provider) as Arc<dyn TableProvider>)
+    };
+    Arc::new(Lake::new(Table::ALL.map(table), -1))
+}
+
+/// An engine over a lake that holds the device rows and their rollups, hot.
+pub(crate) fn engine_over(
+    distributions: &[DistributionRow],
+    measurements: &[MeasurementRow],
+) -> Engine {
+    let lake = empty_lake();
+    let rollups = rows::rollup(distributions, measurements, LANE_US);
+    let batches = [
+        (
+            Table::Distributions,
+            rows::distributions(distributions).unwrap(),
+        ),
+        (
+            Table::Measurements,
+            rows::measurements(measurements).unwrap(),
+        ),
+        (Table::Rollups, rows::rollups(&rollups).unwrap()),
+    ];
+    lake.push(0, batches).unwrap();
+    Engine::new(lake, EngineLimits::default()).unwrap()
+}
+
+/// One count of one category.
+pub(crate) fn counter(device: &str, time: i64, metric: &str, category: &str) -> MeasurementRow {
+    let columns = DeviceColumns {
+        time,
+        device: device.into(),
+        metric: metric.into(),
+        unit: "{feedback}".into(),
+        ..device_columns()
+    };
+    let category = Some(category.into());
+    MeasurementRow {
+        columns,
+        category,
+        kind: MeasurementKind::Delta,
+        count: Some(1),
+        value: None,
+    }
 }

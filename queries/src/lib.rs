@@ -1,21 +1,36 @@
 //! Questions about Fathomline's stored data.
 //!
-//! In: a [`lake::View`] of tables and a question. Out: rows, or a verdict. Never: sockets, clocks
-//! or writes.
+//! In: a [`lake::Lake`] of tables and a question. Out: rows as structs, or a verdict. Never:
+//! sockets, clocks or writes.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`schema`] | names and types of every stored column |
 //! | [`rows`] | the same as plain structs; rows to Arrow, device rows to cohort increments |
 //! | [`lake`] | one atomic view of committed and hot rows |
+//! | [`engine`] | runs SQL over one view, reading only, bounded in time and memory |
+//! | [`catalog`] | the files of `sql/`, each one question |
+//! | [`lanes`], [`series`], [`fleet`], [`verdict`], [`event`], [`ingest`] | typed answers, a module a noun |
+//! | [`committed`] | an engine over a data folder without its collector |
 //! | [`stats`] | pure mathematics of distributions and evidence |
 //! | [`drift`] | references, detectors and verdicts: pure folds over lanes |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod catalog;
+pub mod committed;
 pub mod drift;
+pub mod engine;
+pub mod event;
 #[cfg(test)]
 mod examples;
+pub mod fleet;
+mod functions;
+pub mod ingest;
 pub mod lake;
+pub mod lanes;
+mod row;
 pub mod rows;
 pub mod schema;
+pub mod series;
 pub mod stats;
+pub mod verdict;

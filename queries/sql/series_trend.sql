@@ -1,0 +1,37 @@
+-- Question:   how did one series move in lanes that ended in ($from, $to], step by step?
+-- Parameters: $width_us bigint, $step interval, $from and $to timestamp (lane ends), $service,
+--             $model, $version, $variant, $device_class, $metric text
+-- Columns:    start_time, count, mean, p50, p95, devices
+-- Caller:     series::trend, for the charts of the drift page
+-- A lane belongs to the step that it starts in. Mean and quantiles are null for categories.
+SELECT
+    start_time,
+    count,
+    CASE WHEN histogram IS NOT NULL THEN sum / count END AS mean,
+    histogram_quantile(histogram, 0.5) AS p50,
+    histogram_quantile(histogram, 0.95) AS p95,
+    devices
+FROM (
+    SELECT
+        date_bin($step, start_time, $from) AS start_time,
+        sum(count) AS count,
+        sum(sum) AS sum,
+        devices_count(devices_merge(devices)) AS devices,
+        histogram_merge(
+            sum, min, max, scale, zero_count, zero_threshold,
+            pos_offset, pos_counts, neg_offset, neg_counts
+        ) AS histogram
+    FROM rollups
+    WHERE width_us = $width_us
+        AND time > $from
+        AND time <= $to
+        AND service = $service
+        AND model = $model
+        AND version = $version
+        AND variant = $variant
+        AND device_class = $device_class
+        AND metric = $metric
+        AND explicit_bounds IS NULL
+    GROUP BY 1
+)
+ORDER BY start_time

@@ -1,0 +1,37 @@
+//! Our SQL functions, for our own questions and for strangers.
+//!
+//! | function | gives |
+//! |---|---|
+//! | `histogram_merge(scale, zero_count, pos_offset, pos_counts, neg_offset, neg_counts)` | the merged histogram, packed (aggregate) |
+//! | `histogram_merge(sum, min, max, scale, zero_count, zero_threshold, pos_offset, ...)` | the same with all of a table's histogram columns, in their order |
+//! | `histogram_quantile(packed, q)`, `histogram_cdf(packed, x)` | estimate of a quantile; share at or below `x` |
+//! | `devices_merge(devices)` | the merged distinct sketch (aggregate) |
+//! | `devices_count(devices)` | how many distinct devices, exact below 128 |
+//!
+//! In: columns as `schema.rs` names them. Out: values. Numbers are those of `wire::histogram`,
+//! which merges and reads the histograms. Never panics on packed bytes that a stranger made up.
+
+mod columns;
+mod devices;
+mod groups;
+mod histogram;
+mod packed;
+
+use std::sync::Arc;
+
+use datafusion::{common::Result, execution::FunctionRegistry};
+
+pub(crate) use self::packed::unpack;
+
+/// Makes the functions known to a session.
+pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    registry.register_udaf(Arc::new(histogram::merge()))?;
+    registry.register_udaf(Arc::new(devices::merge()))?;
+    for function in [histogram::quantile(), histogram::cdf(), devices::count()] {
+        registry.register_udf(Arc::new(function))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
