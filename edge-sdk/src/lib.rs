@@ -1,1 +1,43 @@
-//! Fathomline's edge SDK: observe local candle inference without a prompt leaving the device
+//! ## Map of the crate
+//!
+//! | module | owns |
+//! |---|---|
+//! | `builder`, `model` | what is declared at the start; the variant's hash |
+//! | `line` | start, end, and the two threads: nothing else runs |
+//! | `inference` | one inference, from its first token to its record |
+//! | `logits` | one pass over a row of logits |
+//! | `candle` | the only code that knows candle (feature `candle`) |
+//! | `meter` | sketches of the open window |
+//! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
+//! | `spool` | windows on disk, until they arrived |
+//! | `sender` | uploads, replies, waits |
+//! | `clock`, `installation` | time and identifiers |
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod bell;
+mod builder;
+#[cfg(feature = "candle")]
+mod candle;
+mod clock;
+mod closer;
+mod error;
+mod inference;
+mod installation;
+mod line;
+mod logits;
+mod meter;
+mod model;
+mod otlp;
+mod sender;
+mod spool;
+mod windows;
+mod words;
+
+pub use builder::Builder;
+pub use error::Error;
+pub use inference::{Finished, Inference};
+pub use line::{Fathomline, Health};
+pub use logits::LogitStats;
+pub use model::Model;
+pub use words::{Feedback, FinishReason, Operation};

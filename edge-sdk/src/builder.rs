@@ -1,0 +1,401 @@
+//! What an application says at the start. In: options. Out: checked [`Settings`], or an error that
+//! names the option. Everything that may ever leave as text is declared here and nowhere else.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use fathomline_wire::{
+    identity,
+    limits::{LABEL_BYTES_MAX, LABELS_MAX},
+};
+
+use crate::{
+    error::Error,
+    line::Fathomline,
+    model::{Model, check_value},
+    spool::CAP_BYTES_MIN,
+};
+
+/// Where a collector on the same device listens.
+const ENDPOINT: &str = "http://127.0.0.1:4318";
+
+/// Default window: one request a minute, a few KiB each.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Shorter windows would be mostly overhead, longer ones mostly loss when the power goes.
+const WINDOWS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(6 * 3600);
+
+/// Default cap of the spool: days of one-minute windows.
+const SPOOL_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Options of a line. The model's own are those of [`Model`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is observed before `start`"]
+pub struct Builder {
+    model: Model,
+    service: Option<String>,
+    service_version: Option<String>,
+    endpoint: String,
+    token: Option<String>,
+    installation: Option<String>,
+    device_class: Option<String>,
+    device_model: Option<String>,
+    site: Option<String>,
+    environment: Option<String>,
+    window: Duration,
+    spool: Option<PathBuf>,
+    spool_bytes: u64,
+    labels: Vec<String>,
+}
+
+/// Options that were checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) model: Model,
+    pub(crate) service: String,
+    pub(crate) service_version: Option<String>,
+    pub(crate) endpoint: String,
+    pub(crate) token: Option<String>,
+    pub(crate) installation: Option<String>,
+    pub(crate) device_class: Option<String>,
+    pub(crate) device_model: Option<String>,
+    pub(crate) site: Option<String>,
+    pub(crate) environment: Option<String>,
+    pub(crate) window: Duration,
+    pub(crate) spool: PathBuf,
+    pub(crate) spool_bytes: u64,
+    /// Sorted, each once.
+    pub(crate) labels: Vec<String>,
+}
+
+/// Passes an option of the model on to it.
+macro_rules! model_options {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        pub fn $name(mut self, value: impl Into<String>) -> Self {
+            self.model = self.model.$name(value);
+            self
+        }
+    )*};
+}
+
+/// Stores an option that the resource carries.
+macro_rules! declared {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        pub fn $name(mut self, value: impl Into<String>) -> Self {
+            self.$name = Some(value.into());
+            self
+        }
+    )*};
+}
+
+impl Builder {
+    pub(crate) fn new(model: Model) -> Self {
+        Self {
+            model,
+            service: None,
+            service_version: None,
+            endpoint: ENDPOINT.to_owned(),
+            token: None,
+            installation: None,
+            device_class: None,
+            device_model: None,
+            site: None,
+            environment: None,
+            window: WINDOW,
+            spool: None,
+            spool_bytes: SPOOL_BYTES,
+            labels: Vec::new(),
+        }
+    }
+
+    /// See [`Model::weights`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn weights(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        self.model = self.model.weights(path)?;
+        Ok(self)
+    }
+
+    model_options! {
+        /// See [`Model::weights_digest`].
+        weights_digest,
+        /// See [`Model::quantization`].
+        quantization,
+        /// See [`Model::tokenizer_digest`].
+        tokenizer_digest,
+        /// See [`Model::sampler`].
+        sampler,
+        /// See [`Model::backend`].
+        backend,
+        /// See [`Model::provider`].
+        provider
+    }
+
+    declared! {
+        /// Name of the application; the model's name unless set.
+        service,
+        /// Version of the application.
+        service_version,
+        /// Devices that are judged together: `kiosk`, `gateway`.
+        device_class,
+        /// What kind of hardware: `rpi-5`, never a serial number.
+        device_model,
+        /// Where the device stands.
+        site,
+        /// `production`, `staging`, `test`, `development` or your own.
+        environment,
+        /// Sent as `Authorization: Bearer`.
+        token,
+        /// Names this installation: 1 to 64 bytes of `[A-Za-z0-9_.:-]`. Random and kept in the
+        /// spool folder unless set.
+        installation
+    }
+
+    /// Base URL of the collector's OTLP/HTTP door; `http://127.0.0.1:4318` unless set.
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = url.into();
+        self
+    }
+
+    /// How long a window is: 100 ms to 6 h, a minute unless set.
+    pub fn window(mut self, length: Duration) -> Self {
+        self.window = length;
+        self
+    }
+
+    /// Folder of the windows that wait. Each line needs its own. Unless set, a folder named after
+    /// the service under `$XDG_STATE_HOME` or `~/.local/state`.
+    pub fn spool(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spool = Some(folder.into());
+        self
+    }
+
+    /// Most bytes the spool may take, 64 KiB at least and 8 MiB unless set. At the cap the oldest
+    /// windows are dropped and counted.
+    pub fn spool_bytes(mut self, bytes: u64) -> Self {
+        self.spool_bytes = bytes;
+        self
+    }
+
+    /// Labels that outputs may have: at most 64, each 1 to 32 bytes of `[a-z0-9_.-]`.
+    pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
+        self.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes the spool folder and starts to observe.
+    ///
+    /// # Errors
+    /// When an option is invalid, the spool folder cannot be used or is used by another line, or
+    /// the system starts no thread. Never because the collector is away.
+    pub fn start(self) -> Result<Fathomline, Error> {
+        Fathomline::start(self.checked()?)
+    }
+
+    fn checked(mut self) -> Result<Settings, Error> {
+        self.model.check()?;
+        self.check_resource()?;
+        self.check_transport()?;
+        self.check_labels()?;
+        let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
+        Ok(Settings {
+            spool: self.spool.unwrap_or_else(|| default_spool(&service)),
+            model: self.model,
+            service,
+            service_version: self.service_version,
+            endpoint: self.endpoint,
+            token: self.token,
+            installation: self.installation,
+            device_class: self.device_class,
+            device_model: self.device_model,
+            site: self.site,
+            environment: self.environment,
+            window: self.window,
+            spool_bytes: self.spool_bytes,
+            labels: self.labels,
+        })
+    }
+
+    fn check_resource(&self) -> Result<(), Error> {
+        let declared = [
+            ("service", &self.service),
+            ("service version", &self.service_version),
+            ("device class", &self.device_class),
+            ("device model", &self.device_model),
+            ("site", &self.site),
+            ("environment", &self.environment),
+        ];
+        for (what, value) in declared {
+            value
+                .iter()
+                .try_for_each(|value| check_value(what, value))?;
+        }
+        let installation = self.installation.as_deref();
+        check(
+            "installation",
+            installation,
+            identity::is_identifier,
+            "use 1 to 64 bytes of [A-Za-z0-9_.:-]",
+        )
+    }
+
+    fn check_transport(&self) -> Result<(), Error> {
+        let is_url = |url: &str| {
+            let rest = ["http://", "https://"]
+                .iter()
+                .find_map(|scheme| url.strip_prefix(scheme));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+                && url.bytes().all(|b| b.is_ascii_graphic())
+        };
+        check(
+            "endpoint",
+            Some(&self.endpoint),
+            is_url,
+            "give a URL such as http://127.0.0.1:4318",
+        )?;
+        // The value of a secret must not end up in a log.
+        let sendable = |token: &str| token.bytes().all(|b| b.is_ascii_graphic());
+        if !self.token.as_deref().is_none_or(sendable) {
+            return Err(invalid(
+                "token",
+                "(hidden)",
+                "it must have visible ASCII characters only",
+            ));
+        }
+        if !WINDOWS.contains(&self.window) {
+            let window = format!("{:?}", self.window);
+            return Err(invalid("window", &window, "it must be from 100 ms to 6 h"));
+        }
+        if self.spool_bytes < CAP_BYTES_MIN {
+            let bytes = self.spool_bytes.to_string();
+            return Err(invalid(
+                "spool size",
+                &bytes,
+                "it must be 65536 bytes at least",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_labels(&mut self) -> Result<(), Error> {
+        for label in &self.labels {
+            let rule = "a label has 1 to 32 bytes of [a-z0-9_.-]";
+            debug_assert_eq!(LABEL_BYTES_MAX, 32);
+            check("label", Some(label), identity::is_label, rule)?;
+        }
+        self.labels.sort_unstable();
+        self.labels.dedup();
+        if self.labels.len() > LABELS_MAX {
+            let count = self.labels.len().to_string();
+            return Err(invalid("labels", &count, "at most 64 may be declared"));
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    what: &'static str,
+    value: Option<&str>,
+    valid: impl Fn(&str) -> bool,
+    rule: &'static str,
+) -> Result<(), Error> {
+    value
+        .filter(|value| !valid(value))
+        .map_or(Ok(()), |value| Err(invalid(what, value, rule)))
+}
+
+fn invalid(what: &'static str, value: &str, rule: &'static str) -> Error {
+    Error::Declaration {
+        what,
+        value: value.to_owned(),
+        rule,
+    }
+}
+
+/// Where programs of this user keep what must outlive them.
+fn default_spool(service: &str) -> PathBuf {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+    // A service's name may be a path elsewhere; here it is one folder.
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "_-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = service.chars().map(safe).collect();
+    state.unwrap_or_default().join("fathomline").join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> Builder {
+        Fathomline::builder("assistant", "1.4.0")
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let settings = builder().checked().unwrap();
+        assert_eq!(
+            (settings.service.as_str(), settings.endpoint.as_str()),
+            ("assistant", ENDPOINT)
+        );
+        assert!(settings.spool.ends_with("fathomline/assistant"));
+    }
+
+    #[test]
+    fn an_invalid_option_is_named_with_its_rule() {
+        let long = "x".repeat(65);
+        let many: Vec<String> = (0..65).map(|n| format!("label-{n}")).collect();
+        for (builder, message) in [
+            (
+                builder().endpoint("127.0.0.1:4318"),
+                "cannot declare endpoint \"127.0.0.1:4318\": give a URL",
+            ),
+            (builder().endpoint("http:///x"), "cannot declare endpoint"),
+            (builder().installation(long), "cannot declare installation"),
+            (
+                builder().window(Duration::from_millis(1)),
+                "cannot declare window \"1ms\"",
+            ),
+            (builder().spool_bytes(1), "cannot declare spool size \"1\""),
+            (builder().labels(["Open"]), "cannot declare label \"Open\""),
+            (builder().labels(many), "cannot declare labels \"65\""),
+            (builder().site(""), "cannot declare site"),
+            (
+                builder().token("secret\n"),
+                "cannot declare token \"(hidden)\"",
+            ),
+        ] {
+            let error = builder.checked().unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_are_sorted_and_each_is_there_once() {
+        let settings = builder()
+            .labels(["open", "close", "open"])
+            .checked()
+            .unwrap();
+        assert_eq!(settings.labels, ["close", "open"]);
+    }
+
+    #[test]
+    fn a_service_cannot_name_a_path() {
+        assert!(default_spool("../../etc").ends_with("fathomline/______etc"));
+    }
+}

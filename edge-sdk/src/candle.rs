@@ -1,0 +1,113 @@
+//! candle's tensors and sampler. In: what a candle loop has at hand. Out: the same calls as for
+//! slices of `f32`. Owns the only code that knows candle. Never owns generation: the token that
+//! the application's sampler chose is the token it gets, whatever becomes of the statistics.
+
+use candle_core::{D, DType, Device, Result, Storage, Tensor, bail};
+use candle_transformers::generation::LogitsProcessor;
+
+use crate::inference::Inference;
+
+impl Inference {
+    /// Samples with the application's own processor and observes the choice. `logits` may have
+    /// the shapes that candle's models return: `(vocab)`, `(1, vocab)` or `(1, positions, vocab)`,
+    /// of which the last position counts.
+    ///
+    /// # Errors
+    /// When the processor fails; never because of the observation.
+    pub fn sample(&mut self, processor: &mut LogitsProcessor, logits: &Tensor) -> Result<u32> {
+        let sampled = last_row(logits).and_then(|row| Ok((processor.sample(&row)?, row)));
+        match sampled {
+            Ok((token, row)) => {
+                self.token();
+                self.observe_tensor(&row, token);
+                Ok(token)
+            }
+            Err(error) => {
+                self.sampling_failed();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the likeliest token and observes it, both in one pass and without a sampler.
+    ///
+    /// # Errors
+    /// When the logits cannot be read or make no sense.
+    pub fn sample_greedy(&mut self, logits: &Tensor) -> Result<u32> {
+        let chosen = last_row(logits).and_then(|row| with_values(&row, |row| self.greedy(row)));
+        match chosen {
+            Ok(Some(token)) => Ok(token),
+            Ok(None) => bail!("cannot choose a token: the logits are empty or not numbers"),
+            Err(error) => {
+                self.sampling_failed();
+                Err(error)
+            }
+        }
+    }
+
+    /// A token was chosen by the application itself, from these logits.
+    pub fn observe(&mut self, logits: &Tensor, chosen: u32) {
+        self.token();
+        if let Ok(row) = last_row(logits) {
+            self.observe_tensor(&row, chosen);
+        }
+    }
+
+    /// The prompt's surprisal: logits of all its positions, `(positions, vocab)` or with a leading
+    /// 1, and its tokens. Also says how many there are, unless that was said.
+    ///
+    /// Costs one pass over the vocabulary a position. With a large one, give a part of the prompt
+    /// or call it for one request in a few.
+    pub fn prompt_logits(&mut self, logits: &Tensor, tokens: &[u32]) {
+        self.prompt_tokens_unless_said(tokens.len() as u64);
+        let positions = if logits.rank() == 3 {
+            logits.squeeze(0)
+        } else {
+            Ok(logits.clone())
+        };
+        let Ok(positions) = positions else { return };
+        // The logits at a position are about the token after it.
+        for (position, next) in tokens.iter().skip(1).enumerate() {
+            let Ok(row) = positions.get(position) else {
+                return;
+            };
+            // A row that cannot be read is one observation less.
+            let _ = with_values(&row, |row| self.observe_prompt(row, *next));
+        }
+    }
+
+    fn observe_tensor(&mut self, row: &Tensor, chosen: u32) {
+        // A row that cannot be read is one observation less.
+        let _ = with_values(row, |row| self.observe_row(row, chosen));
+    }
+}
+
+/// The row that the next token is chosen from.
+fn last_row(logits: &Tensor) -> Result<Tensor> {
+    match logits.dims() {
+        [_] => Ok(logits.clone()),
+        [1, _] => logits.squeeze(0),
+        [1, positions, _] if *positions > 0 => {
+            logits.narrow(1, positions - 1, 1)?.flatten_to(D::Minus1)
+        }
+        shape => bail!("cannot sample from logits of shape {shape:?}: give one sequence"),
+    }
+}
+
+/// Lends the row's values: where they lie if that is main memory and `f32`, else a copy.
+fn with_values<T>(row: &Tensor, act: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    if row.dtype() == DType::F32 {
+        let (storage, layout) = row.storage_and_layout();
+        if let (Storage::Cpu(values), Some((from, to))) = (&*storage, layout.contiguous_offsets()) {
+            if let Some(values) = values.as_slice::<f32>()?.get(from..to) {
+                return Ok(act(values));
+            }
+        }
+    }
+    let copy = row
+        .to_dtype(DType::F32)?
+        .to_device(&Device::Cpu)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    Ok(act(&copy))
+}

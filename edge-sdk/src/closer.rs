@@ -1,0 +1,112 @@
+//! Closes windows. In: the meter, the clock. Out: one encoded window at a time, appended to the
+//! spool. Runs on a thread of its own, so that windows keep their pace whatever the network does.
+//! A window that the disk refuses goes back to the meter and out with the next one.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    line::Shared,
+    otlp::{self, DeviceState},
+    spool::{Appended, Entry, Spool},
+    windows::Windows,
+};
+
+/// Closes a window every `length` until the line shuts down, and then a last, shorter one.
+pub(crate) fn run(shared: &Shared, length: Duration) {
+    let mut closer = Closer {
+        windows: Windows::begin(shared.clock.unix_nano()),
+        refused: false,
+    };
+    let mut due = Instant::now() + length;
+    loop {
+        let closing = shared.bell.sleep(due);
+        closer.close(shared);
+        if closing {
+            shared.bell.closed();
+            return;
+        }
+        due = next(due, Instant::now(), length);
+    }
+}
+
+/// The first multiple of `length` after `due` that is still to come: a late window is not made up
+/// for by short ones.
+fn next(due: Instant, now: Instant, length: Duration) -> Instant {
+    let late = now.saturating_duration_since(due).as_nanos() / length.as_nanos().max(1);
+    let periods = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
+    due.checked_add(length.saturating_mul(periods))
+        .unwrap_or(now)
+}
+
+struct Closer {
+    windows: Windows,
+    /// The last window could not be kept; said once, not every second.
+    refused: bool,
+}
+
+impl Closer {
+    fn close(&mut self, shared: &Shared) {
+        let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spool) = spool.as_mut() {
+            self.close_into(shared, spool);
+        }
+    }
+
+    fn close_into(&mut self, shared: &Shared, spool: &mut Spool) {
+        let (now, variants, sketches) = {
+            let mut meter = shared.meter();
+            (
+                shared.clock.unix_nano(),
+                meter.variants().to_vec(),
+                meter.take(),
+            )
+        };
+        let window = self.windows.next(now);
+        let device = DeviceState {
+            spool_bytes: spool.bytes(),
+            windows_dropped: spool.unreported(),
+        };
+        let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
+        let entry = Entry {
+            sequence: window.sequence,
+            reports_dropped: device.windows_dropped,
+            body: &body,
+        };
+        match spool.append(entry) {
+            Appended::Kept => {
+                self.windows.commit(&window);
+                self.refused = false;
+                shared.bell.appended();
+            }
+            Appended::RolledBack(error) => {
+                shared.meter().restore(sketches);
+                if !std::mem::replace(&mut self.refused, true) {
+                    tracing::warn!(%error, "window not spooled; kept in memory and tried again");
+                }
+            }
+            Appended::Lost(error) => {
+                self.windows.commit(&window);
+                tracing::warn!(%error, sequence = window.sequence, "window lost");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_window_skips_to_the_next_full_period() {
+        let length = Duration::from_secs(1);
+        let due = Instant::now();
+        let after = |millis| next(due, due + Duration::from_millis(millis), length) - due;
+        assert_eq!(after(0), length);
+        assert_eq!(after(999), length);
+        assert_eq!(after(1_000), 2 * length);
+        assert_eq!(after(7_500), 8 * length);
+    }
+}

@@ -1,0 +1,58 @@
+//! What can go wrong when a line starts. Owns the one error type of this crate. In: causes. Out:
+//! sentences that say what could not be done, with which value, and what to do next. Nothing
+//! that happens after the start is an error: the inference path never fails because of us.
+
+use std::{io, path::PathBuf};
+
+/// Why a line could not be built or started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The weights could not be read to take their digest.
+    #[error("cannot read weights {path}: {source}; give the file the model is loaded from", path = path.display())]
+    Weights {
+        /// File that was named.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A declared value is outside of what the contract carries.
+    #[error("cannot declare {what} {value:?}: {rule}")]
+    Declaration {
+        /// Which option.
+        what: &'static str,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// Another line, in this or another process, uses the spool folder.
+    #[error("cannot use spool {folder}: another line holds it; give each line a folder of its own", folder = folder.display())]
+    SpoolInUse {
+        /// Folder that was named.
+        folder: PathBuf,
+    },
+    /// The spool folder or a file in it could not be used.
+    #[error("cannot {action} {path}: {source}; make the spool folder writable or name another", path = path.display())]
+    Spool {
+        /// What was tried.
+        action: &'static str,
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave no random bytes for an identifier.
+    #[error(
+        "cannot draw a random identifier: {0}; set the installation id or fix the system's random source"
+    )]
+    Random(getrandom::Error),
+    /// The system would not start a background thread.
+    #[error("cannot start the {name} thread: {source}; raise the limit on threads")]
+    Thread {
+        /// Which thread.
+        name: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,71 @@
+//! Who sends: random identifiers, and the file that keeps the installation's. Never a serial
+//! number, a network address or anything else that names the hardware or its owner.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
+
+use fathomline_wire::identity::is_identifier;
+
+use crate::{error::Error, model::hex, spool};
+
+/// Random bytes of an identifier: enough that no two installations of any fleet ever meet.
+const RANDOM_BYTES: usize = 16;
+
+/// A new identifier, for a boot or an installation.
+pub(crate) fn random() -> Result<String, Error> {
+    let mut bytes = [0; RANDOM_BYTES];
+    getrandom::fill(&mut bytes).map_err(Error::Random)?;
+    Ok(hex(&bytes))
+}
+
+/// The identifier kept in the spool folder, or a new one that is kept from now on.
+pub(crate) fn of_folder(folder: &Path) -> Result<String, Error> {
+    let path = folder.join("installation");
+    // A file that is not there and one that is damaged end the same way: a new installation.
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    if is_identifier(found.trim_end()) {
+        return Ok(found.trim_end().to_owned());
+    }
+    let drawn = random()?;
+    let new = folder.join("installation.new");
+    let kept = File::create(&new)
+        .and_then(|mut file| {
+            file.write_all(drawn.as_bytes())
+                .and_then(|()| file.sync_all())
+        })
+        .and_then(|()| fs::rename(&new, &path))
+        .and_then(|()| spool::sync_folder(folder));
+    match kept {
+        Ok(()) => Ok(drawn),
+        Err(source) => Err(Error::Spool {
+            action: "write",
+            path,
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installation_keeps_its_name_and_two_differ() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = of_folder(one.path()).unwrap();
+        assert!(is_identifier(&first));
+        assert_eq!(of_folder(one.path()).unwrap(), first);
+        assert_ne!(of_folder(two.path()).unwrap(), first);
+    }
+
+    #[test]
+    fn a_damaged_name_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("installation"), [0; 32]).unwrap();
+        let drawn = of_folder(folder.path()).unwrap();
+        assert_eq!(of_folder(folder.path()).unwrap(), drawn);
+    }
+}

@@ -1,0 +1,248 @@
+//! A line: everything that belongs to one observed application. In: settings. Out: inferences to
+//! observe, and two threads that close windows and send them. Owns start and end; the work is
+//! done in the rooms. No global state: a program may hold as many lines as it likes.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use fathomline_wire::names;
+
+use crate::{
+    bell::Bell,
+    builder::{Builder, Settings},
+    clock::Clock,
+    closer,
+    error::Error,
+    inference::Inference,
+    installation,
+    meter::Meter,
+    model::Model,
+    otlp::Envelope,
+    sender,
+    spool::Spool,
+    words::Operation,
+};
+
+/// Stacks of the background threads: a TLS handshake without optimisation fits with room to spare.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// How long a dropped line may take to send what it has. The rest waits in the spool.
+const DROP_LIMIT: Duration = Duration::from_millis(500);
+
+/// The handle an application holds while it runs a model.
+///
+/// Dropping it closes the last window and tries for half a second to send what waits;
+/// [`shutdown`](Self::shutdown) does the same with a limit of your own.
+#[derive(Debug)]
+pub struct Fathomline {
+    pub(crate) shared: Arc<Shared>,
+    ended: bool,
+}
+
+/// How a line is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Windows in the spool that the collector has not acknowledged.
+    pub windows_waiting: u64,
+    /// Their bytes.
+    pub bytes_waiting: u64,
+    /// Windows acknowledged since the start.
+    pub windows_stored: u64,
+    /// Windows refused for good since the start, kept aside in the spool folder.
+    pub windows_refused: u64,
+    /// Windows lost since the start, because the spool was full or damaged.
+    pub windows_dropped: u64,
+    /// Points that the collector rejected from windows it stored.
+    pub points_rejected: u64,
+}
+
+/// What the threads and the inferences of a line share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    /// Held for microseconds and never across IO: inferences wait for it.
+    meter: Mutex<Meter>,
+    /// Held across IO, so never by an inference. `None` once the line has ended.
+    pub(crate) spool: Mutex<Option<Spool>>,
+    pub(crate) envelope: Envelope,
+    pub(crate) bell: Bell,
+    pub(crate) tally: Tally,
+}
+
+impl Shared {
+    pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts of the sender.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    stored: AtomicU64,
+    refused: AtomicU64,
+    points_rejected: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn stored(&self, points_rejected: u64) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        self.points_rejected
+            .fetch_add(points_rejected, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Fathomline {
+    /// Declares the model by the name and version people know it under.
+    pub fn builder(model: impl Into<String>, version: impl Into<String>) -> Builder {
+        Builder::new(Model::new(model, version))
+    }
+
+    pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
+        let boot = installation::random()?;
+        let declared = settings.installation.as_deref();
+        let spool = Spool::open(&settings.spool, settings.spool_bytes, declared, &boot)?;
+        let envelope = Envelope {
+            resource: resource(&settings, spool.installation(), &boot),
+            labels: settings.labels.clone(),
+            scope_version: env!("CARGO_PKG_VERSION"),
+        };
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            meter: Mutex::new(Meter::new(settings.model, settings.labels)),
+            spool: Mutex::new(Some(spool)),
+            envelope,
+            bell: Bell::default(),
+            tally: Tally::default(),
+        });
+        // From here on a failure drops the line, which stops the thread that did start.
+        let line = Self {
+            shared: Arc::clone(&shared),
+            ended: false,
+        };
+        let (endpoint, token) = (settings.endpoint, settings.token);
+        let sending = Arc::clone(&shared);
+        spawn("fathomline-sender", move || {
+            sender::run(&sending, &endpoint, token.as_deref());
+        })?;
+        spawn("fathomline-closer", move || {
+            closer::run(&shared, settings.window)
+        })?;
+        Ok(line)
+    }
+
+    /// Begins to observe one inference of the current model.
+    pub fn operation(&self, operation: Operation) -> Inference {
+        let series = self.shared.meter().series(operation);
+        Inference::begin(Arc::clone(&self.shared), series)
+    }
+
+    /// Inferences that begin from now on run `model`; running ones stay with theirs.
+    ///
+    /// At most 16 models are told apart while a process runs; later ones count as `other`.
+    ///
+    /// # Errors
+    /// When the declaration holds a value that the contract does not carry.
+    pub fn switch_model(&self, model: Model) -> Result<(), Error> {
+        model.check()?;
+        self.shared.meter().switch(model);
+        Ok(())
+    }
+
+    /// How the line is doing. Reads what the spool knows, so it may wait for the disk: not for
+    /// the inference path.
+    pub fn health(&self) -> Health {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let tally = &self.shared.tally;
+        let spool = self
+            .shared
+            .spool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let spool = spool.as_ref();
+        Health {
+            windows_waiting: spool.map_or(0, Spool::windows),
+            bytes_waiting: spool.map_or(0, Spool::bytes),
+            windows_stored: count(&tally.stored),
+            windows_refused: count(&tally.refused),
+            windows_dropped: spool.map_or(0, Spool::dropped),
+            points_rejected: count(&tally.points_rejected),
+        }
+    }
+
+    /// Closes the last window, sends what waits for at most `limit`, and says how it went. What
+    /// was not sent stays in the spool for the next start.
+    pub fn shutdown(mut self, limit: Duration) -> Health {
+        self.end(limit)
+    }
+
+    fn end(&mut self, limit: Duration) -> Health {
+        self.ended = true;
+        let now = Instant::now();
+        let deadline = now
+            .checked_add(limit)
+            .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        self.shared.bell.close(deadline);
+        self.shared.bell.wait_until_drained(deadline);
+        let health = self.health();
+        // Frees the folder for the next line, even if an upload is still under way: what it will
+        // be told is not noted, and the window is sent again, which counts once.
+        self.shared
+            .spool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        health
+    }
+}
+
+impl Drop for Fathomline {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(DROP_LIMIT);
+        }
+    }
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES);
+    thread
+        .spawn(run)
+        .map(drop)
+        .map_err(|source| Error::Thread { name, source })
+}
+
+/// Attributes of the installation. They do not change while the process runs: a change would be
+/// a new series in every relay and store.
+fn resource(settings: &Settings, installation: &str, boot: &str) -> Vec<(&'static str, String)> {
+    let always = [
+        (names::SERVICE_NAME, settings.service.clone()),
+        (names::SERVICE_INSTANCE_ID, boot.to_owned()),
+        (names::DEVICE_ID, installation.to_owned()),
+        (names::HOST_ARCH, std::env::consts::ARCH.to_owned()),
+        (names::OS_TYPE, std::env::consts::OS.to_owned()),
+    ];
+    let declared = [
+        (names::SERVICE_VERSION, &settings.service_version),
+        (names::DEVICE_MODEL_IDENTIFIER, &settings.device_model),
+        (names::ENVIRONMENT, &settings.environment),
+        (names::DEVICE_CLASS, &settings.device_class),
+        (names::SITE, &settings.site),
+    ];
+    let declared = declared
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.clone()?)));
+    always.into_iter().chain(declared).collect()
+}

@@ -1,0 +1,153 @@
+//! One upload over HTTP. In: a window with its identity. Out: what the collector replied, or why
+//! there was no reply. Owns connection, time limits and headers. Never retries, never follows a
+//! redirect: a token must not wander to another host.
+
+use std::time::Duration;
+
+use fathomline_wire::names;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message;
+use ureq::{Agent, Proxy};
+
+use super::reply::{self, Reply};
+use crate::spool::Pending;
+
+/// A reply is a status and a few sentences.
+const REPLY_BYTES_MAX: u64 = 64 * 1024;
+
+/// A line holds one connection; buffers of the client's default size would be most of its memory.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Where windows go.
+#[derive(Debug)]
+pub(super) struct Door {
+    agent: Agent,
+    url: String,
+    authorization: Option<String>,
+}
+
+impl Door {
+    pub(super) fn new(endpoint: &str, token: Option<&str>, limit: Duration) -> Self {
+        let proxy = if is_loopback(endpoint) {
+            None
+        } else {
+            Proxy::try_from_env()
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_global(Some(limit))
+            .proxy(proxy)
+            .max_idle_connections(1)
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
+            .user_agent(concat!("fathomline-edge/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self {
+            agent: config.new_agent(),
+            url: url(endpoint),
+            authorization: token.map(|token| format!("Bearer {token}")),
+        }
+    }
+
+    /// Posts one window. `now` is the sender's clock, by which the collector corrects its times.
+    pub(super) fn post(&self, window: &Pending, now_unix_nano: u64) -> Result<Answer, ureq::Error> {
+        let identity = &window.identity;
+        let mut request = self
+            .agent
+            .post(&self.url)
+            .header("content-type", "application/x-protobuf")
+            .header(names::HEADER_INSTALLATION, &identity.installation)
+            .header(names::HEADER_BOOT, &identity.boot)
+            .header(names::HEADER_SEQUENCE, identity.sequence.to_string())
+            .header(names::HEADER_CLOCK, now_unix_nano.to_string());
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let mut response = request.send(&window.body[..])?;
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let status = response.status().as_u16();
+        let reply = reply::judge(status, header("retry-after"), header("date"));
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(REPLY_BYTES_MAX)
+            .read_to_vec();
+        // The status has decided; a body that cannot be read says nothing more.
+        let body = body.unwrap_or_default();
+        Ok(Answer {
+            status,
+            reply,
+            points_rejected: points_rejected(reply, &body),
+        })
+    }
+}
+
+/// What came back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) reply: Reply,
+    /// Points that a stored window lost there.
+    pub(super) points_rejected: u64,
+}
+
+fn points_rejected(reply: Reply, body: &[u8]) -> u64 {
+    let stored = (reply == Reply::Stored).then(|| ExportMetricsServiceResponse::decode(body).ok());
+    let partial = stored
+        .flatten()
+        .and_then(|response| response.partial_success);
+    partial
+        .and_then(|partial| u64::try_from(partial.rejected_data_points).ok())
+        .unwrap_or(0)
+}
+
+/// OTLP's rule: the path of the signal is appended to the endpoint.
+fn url(endpoint: &str) -> String {
+    const PATH: &str = "/v1/metrics";
+    let endpoint = endpoint.trim_end_matches('/');
+    if endpoint.ends_with(PATH) {
+        endpoint.to_owned()
+    } else {
+        format!("{endpoint}{PATH}")
+    }
+}
+
+/// Whether the collector runs on this device, where no proxy can reach it.
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"]
+        .iter()
+        .any(|local| host.starts_with(local))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signals_path_is_appended_once() {
+        let wanted = "http://127.0.0.1:4318/v1/metrics";
+        for endpoint in ["http://127.0.0.1:4318", "http://127.0.0.1:4318/", wanted] {
+            assert_eq!(url(endpoint), wanted);
+        }
+        assert_eq!(
+            url("https://relay.example/otlp"),
+            "https://relay.example/otlp/v1/metrics"
+        );
+    }
+
+    #[test]
+    fn only_this_device_is_reached_past_the_proxy() {
+        assert!(is_loopback("http://127.0.0.1:4318") && is_loopback("https://localhost"));
+        assert!(!is_loopback("http://10.0.0.1:4318") && !is_loopback("https://relay.example"));
+    }
+}

@@ -1,0 +1,330 @@
+//! Windows on their way: a queue on disk, bounded in bytes. In: a window's bytes. Out: the oldest
+//! window, until it is told that the window arrived. A window counts once it is synced; what was
+//! sent but not yet noted is sent again, which the collector counts once. Never rewrites a window
+//! and never reads a clock.
+//!
+//! ```text
+//! <folder>/lock                  held while a line uses the folder
+//! <folder>/installation          who we are, if the application does not say
+//! <folder>/0000000000000001.spool ...   windows, oldest boot first
+//! <folder>/cursor                how far the oldest file was sent; losing it only resends
+//! <folder>/aside/                windows the collector refused for good, a few
+//! ```
+//! At the cap the oldest file goes, and its windows are counted as dropped; the next window
+//! reports them. (Merging old windows instead of dropping them comes with the offline work.)
+
+mod frame;
+mod segment;
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
+
+use crate::{error::Error, installation};
+use segment::Segment;
+
+/// Smallest cap: a few windows must always have a place.
+pub(crate) const CAP_BYTES_MIN: u64 = 64 * 1024;
+
+/// A spool is this many files when full: one of them is what a drop costs at least.
+const SEGMENTS_AT_CAP: u64 = 16;
+
+/// Refused windows that are kept to be looked at; further ones are only counted.
+const ASIDE_FILES_MAX: usize = 16;
+
+/// The queue of one line.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    folder: PathBuf,
+    cap_bytes: u64,
+    installation: String,
+    boot: String,
+    /// Oldest first; never empty files but the last.
+    segments: VecDeque<Segment>,
+    /// The last segment's file, while it may be written.
+    writer: Option<File>,
+    next_number: u64,
+    /// Windows lost and not yet reported by a window that is still here.
+    unreported: u64,
+    /// Windows lost since the spool was opened.
+    dropped: u64,
+    /// Held until the spool is dropped.
+    _lock: File,
+}
+
+impl Spool {
+    /// Takes the folder and finds what earlier boots left in it.
+    ///
+    /// # Errors
+    /// When another line holds the folder, or it cannot be used.
+    pub(crate) fn open(
+        folder: &Path,
+        cap_bytes: u64,
+        installation: Option<&str>,
+        boot: &str,
+    ) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(in_folder("create spool", folder))?;
+        let lock = lock(folder)?;
+        let declared = installation.map(|declared| Ok(declared.to_owned()));
+        let mut spool = Self {
+            folder: folder.to_owned(),
+            cap_bytes: cap_bytes.max(CAP_BYTES_MIN),
+            installation: declared.unwrap_or_else(|| installation::of_folder(folder))?,
+            boot: boot.to_owned(),
+            segments: VecDeque::new(),
+            writer: None,
+            next_number: 1,
+            unreported: 0,
+            dropped: 0,
+            _lock: lock,
+        };
+        spool.find_old().map_err(in_folder("read spool", folder))?;
+        Ok(spool)
+    }
+
+    /// Appends a window and syncs it. At the cap the oldest windows make room.
+    pub(crate) fn append(&mut self, entry: Entry<'_>) -> Appended {
+        let bytes = segment::bytes_on_disk(entry.body);
+        if bytes > self.cap_bytes {
+            self.lose(1, 0);
+            return Appended::Lost(io::ErrorKind::FileTooLarge.into());
+        }
+        if let Err(error) = self.make_room(bytes) {
+            return Appended::RolledBack(error);
+        }
+        let (Some(segment), Some(writer)) = (self.segments.back_mut(), self.writer.as_mut()) else {
+            return Appended::RolledBack(io::ErrorKind::NotFound.into());
+        };
+        let appended = segment.append(writer, entry);
+        match appended {
+            // Reported by a window that is on disk: no longer ours to remember.
+            Appended::Kept => self.unreported -= entry.reports_dropped.min(self.unreported),
+            Appended::RolledBack(_) => {}
+            Appended::Lost(_) => {
+                self.writer = None;
+                self.lose(1, 0);
+            }
+        }
+        appended
+    }
+
+    /// The oldest window that was not sent yet. A damaged file is given up and counted.
+    pub(crate) fn first(&mut self) -> Option<Pending> {
+        loop {
+            let segment = self.segments.front()?;
+            match segment.first() {
+                Ok(Some(pending)) => return Some(pending),
+                Ok(None) if self.is_written(segment) => return None,
+                Ok(None) => self.remove_oldest(),
+                Err(error) => {
+                    let path = segment.path.display().to_string();
+                    tracing::warn!(%error, path, "spool file given up");
+                    self.drop_oldest();
+                }
+            }
+        }
+    }
+
+    /// `pending` arrived, or never will: goes on behind it.
+    pub(crate) fn remove(&mut self, pending: &Pending) {
+        let Some(segment) = self.segments.front_mut() else {
+            return;
+        };
+        // At the cap the file may have gone while its window was under way.
+        if !segment.is_first(pending) {
+            return;
+        }
+        segment.advance(pending);
+        let (number, position, spent) = (segment.number, segment.position, segment.windows == 0);
+        if spent
+            && !self
+                .segments
+                .front()
+                .is_some_and(|segment| self.is_written(segment))
+        {
+            self.remove_oldest();
+        } else {
+            self.note_cursor(number, position);
+        }
+    }
+
+    /// Keeps a copy of a refused window to be looked at, then goes on behind it.
+    pub(crate) fn set_aside(&mut self, pending: &Pending) {
+        let aside = self.folder.join("aside");
+        let Pending { identity, body, .. } = pending;
+        let name = format!(
+            "{}-{}.otlp",
+            identity.boot.replace(':', "_"),
+            identity.sequence
+        );
+        let kept = fs::create_dir_all(&aside)
+            .and_then(|()| fs::read_dir(&aside))
+            .and_then(|files| {
+                if files.count() < ASIDE_FILES_MAX {
+                    fs::write(aside.join(name), body)
+                } else {
+                    Ok(())
+                }
+            });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "refused window could not be kept aside");
+        }
+        self.remove(pending);
+    }
+
+    /// Who this folder belongs to.
+    pub(crate) fn installation(&self) -> &str {
+        &self.installation
+    }
+
+    /// Windows lost that no window on disk reports yet.
+    pub(crate) fn unreported(&self) -> u64 {
+        self.unreported
+    }
+
+    /// Windows lost since the spool was opened.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Windows that wait.
+    pub(crate) fn windows(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.windows).sum()
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.end - segment.position)
+            .sum()
+    }
+
+    fn find_old(&mut self) -> io::Result<()> {
+        let cursor = self.cursor();
+        for (number, path) in segment::list(&self.folder)? {
+            self.next_number = self.next_number.max(number + 1);
+            let position = cursor
+                .filter(|cursor| cursor.0 == number)
+                .map_or(0, |cursor| cursor.1);
+            match Segment::scan(&path, number, position) {
+                Ok(Some(segment)) if segment.windows > 0 => self.segments.push_back(segment),
+                // Sent to the end, or torn before its first window.
+                Ok(_) => fs::remove_file(&path)?,
+                Err(error) => {
+                    let path = path.display().to_string();
+                    tracing::warn!(%error, path, "spool file left alone");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a writable segment with room for `bytes`.
+    fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        let full = |segment: &Segment| segment.end + bytes > self.cap_bytes / SEGMENTS_AT_CAP;
+        if self
+            .segments
+            .back()
+            .is_some_and(|segment| segment.is_used() && full(segment))
+        {
+            self.writer = None;
+        }
+        while self.bytes_on_disk() + bytes > self.cap_bytes && !self.segments.is_empty() {
+            self.drop_oldest();
+        }
+        if self.writer.is_some() {
+            return Ok(());
+        }
+        let (number, folder) = (self.next_number, &self.folder);
+        let (segment, writer) = Segment::create(folder, number, &self.installation, &self.boot)?;
+        self.next_number += 1;
+        self.segments.push_back(segment);
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Whole files count, whatever part of them was sent.
+    fn bytes_on_disk(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.end).sum()
+    }
+
+    fn drop_oldest(&mut self) {
+        let lost = self
+            .segments
+            .front()
+            .map(|s| (s.windows, s.reports_dropped));
+        if let Some((windows, reports_dropped)) = lost {
+            self.lose(windows, reports_dropped);
+        }
+        self.remove_oldest();
+    }
+
+    /// Windows are gone, and with them what they had to say about others.
+    fn lose(&mut self, windows: u64, reports_dropped: u64) {
+        self.dropped += windows;
+        self.unreported += windows + reports_dropped;
+    }
+
+    fn remove_oldest(&mut self) {
+        let Some(segment) = self.segments.pop_front() else {
+            return;
+        };
+        if self.segments.is_empty() {
+            self.writer = None;
+        }
+        if let Err(error) = fs::remove_file(&segment.path) {
+            let path = segment.path.display().to_string();
+            tracing::warn!(%error, path, "spool file could not be removed; it may be sent again");
+        }
+    }
+
+    fn is_written(&self, segment: &Segment) -> bool {
+        let last = self.segments.back().map(|last| last.number);
+        self.writer.is_some() && last == Some(segment.number)
+    }
+
+    fn cursor(&self) -> Option<(u64, u64)> {
+        let text = fs::read_to_string(self.folder.join("cursor")).ok()?;
+        let (number, position) = text.trim_end().split_once(' ')?;
+        Some((number.parse().ok()?, position.parse().ok()?))
+    }
+
+    /// Not synced: an old cursor only sends windows again.
+    fn note_cursor(&self, number: u64, position: u64) {
+        let new = self.folder.join("cursor.new");
+        let noted = fs::write(&new, format!("{number} {position}\n"))
+            .and_then(|()| fs::rename(&new, self.folder.join("cursor")));
+        if let Err(error) = noted {
+            tracing::debug!(%error, "spool cursor not noted; windows may be sent again");
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(in_folder("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::SpoolInUse {
+            folder: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(in_folder("lock", &path)(source)),
+    }
+}
+
+fn in_folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Spool {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

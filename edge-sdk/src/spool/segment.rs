@@ -1,0 +1,287 @@
+//! One spool file: windows of one boot, in order. In: frames to append. Out: windows to send, and
+//! what a scan of an old file found. Appends are synced before they count; a failed append is
+//! rolled back. A window once written is never changed. Never decides what to drop or to send.
+//!
+//! The first frame names the installation and the boot, because a file outlives both: what it
+//! holds must be sent under the identity it was recorded under. Every other frame is a window:
+//! ```text
+//! u64 sequence | u64 windows lost before it, as the body reports them | body as it will be sent
+//! ```
+//! Nothing in a frame is a time: the body has the window's own, and a clock that changes later
+//! must not make two descriptions of one window.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use fathomline_wire::identity::{self, Identity};
+
+use super::frame;
+
+const MAGIC: &[u8] = b"fathspl1";
+const EXTENSION: &str = "spool";
+/// Sequence and lost windows, in front of the body.
+const WINDOW_HEAD_BYTES: usize = 16;
+const FRAME_HEAD: u64 = frame::HEAD_BYTES as u64;
+
+/// A window to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) sequence: u64,
+    /// Lost windows that the body reports; counted again if this window is lost itself.
+    pub(crate) reports_dropped: u64,
+    pub(crate) body: &'a [u8],
+}
+
+/// A window that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) identity: Identity,
+    pub(crate) body: Vec<u8>,
+    reports_dropped: u64,
+    /// Which file, and where in it.
+    segment: u64,
+    start: u64,
+    end: u64,
+}
+
+/// How an append ended.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// On disk.
+    Kept,
+    /// Nothing is on disk; the same window may be asked for again.
+    RolledBack(io::Error),
+    /// The window has no place, or nobody knows what of it is on disk: it counts as dropped and
+    /// its sequence must not be used again.
+    Lost(io::Error),
+}
+
+/// One file, by what is known about it.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    installation: String,
+    boot: String,
+    /// Where the first window begins.
+    first: u64,
+    /// Where the next window to send begins.
+    pub(super) position: u64,
+    /// Where the last whole frame ends.
+    pub(super) end: u64,
+    /// Windows from `position` to `end`.
+    pub(super) windows: u64,
+    /// Lost windows that those report.
+    pub(super) reports_dropped: u64,
+}
+
+impl Segment {
+    /// Creates the file and writes whose windows it will hold.
+    pub(super) fn create(
+        folder: &Path,
+        number: u64,
+        installation: &str,
+        boot: &str,
+    ) -> io::Result<(Self, File)> {
+        let path = folder.join(format!("{number:016}.{EXTENSION}"));
+        // Identifiers hold no zero byte, so one separates them.
+        let head = frame::encode(&[MAGIC, installation.as_bytes(), b"\0", boot.as_bytes()]);
+        let head = head.unwrap_or_default();
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        file.write_all(&head)?;
+        file.sync_all()?;
+        sync_folder(folder)?;
+        let end = head.len() as u64;
+        let segment = Self {
+            number,
+            path,
+            installation: installation.to_owned(),
+            boot: boot.to_owned(),
+            first: end,
+            position: end,
+            end,
+            windows: 0,
+            reports_dropped: 0,
+        };
+        Ok((segment, file))
+    }
+
+    /// Reads an old file from `position` (0: from its first window) to the last whole frame. What
+    /// follows that is a torn tail and is never sent. `None` when even the head is torn: nothing
+    /// was ever acknowledged to be in it.
+    pub(super) fn scan(path: &Path, number: u64, position: u64) -> io::Result<Option<Self>> {
+        let bytes = fs::read(path)?;
+        let Some((head, head_bytes)) = frame::decode(&bytes) else {
+            return Ok(None);
+        };
+        let Some((installation, boot)) = head.strip_prefix(MAGIC).and_then(owners) else {
+            let message = "the file is of a version this SDK does not read";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        };
+        let first = head_bytes as u64;
+        let mut segment = Self {
+            number,
+            path: path.to_owned(),
+            installation,
+            boot,
+            first,
+            position: first,
+            end: first,
+            windows: 0,
+            reports_dropped: 0,
+        };
+        while let Some((payload, length)) = frame::decode(&bytes[segment.end as usize..]) {
+            let Some((_, reports_dropped, _)) = window(payload) else {
+                break;
+            };
+            segment.end += length as u64;
+            if segment.end <= position {
+                segment.position = segment.end;
+            } else {
+                segment.windows += 1;
+                segment.reports_dropped += reports_dropped;
+            }
+        }
+        let torn = bytes.len() as u64 - segment.end;
+        if torn > 0 {
+            tracing::info!(torn, path = %path.display(), "spool file ends in a torn window");
+        }
+        Ok(Some(segment))
+    }
+
+    /// Writes and syncs one window, or leaves the file as it was.
+    pub(super) fn append(&mut self, file: &mut File, entry: Entry<'_>) -> Appended {
+        let Some(frame) = encoded(entry) else {
+            return Appended::Lost(io::ErrorKind::FileTooLarge.into());
+        };
+        let written = file.write_all(&frame).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            return self.roll_back(file, error);
+        }
+        self.end += frame.len() as u64;
+        self.windows += 1;
+        self.reports_dropped += entry.reports_dropped;
+        Appended::Kept
+    }
+
+    /// The first window that was not sent yet.
+    pub(super) fn first(&self) -> io::Result<Option<Pending>> {
+        if self.windows == 0 {
+            return Ok(None);
+        }
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.position))?;
+        let mut length = [0; 4];
+        file.read_exact(&mut length)?;
+        // Bounded by what was found or written, whatever the length on disk says by now.
+        let rest =
+            (self.end - self.position).min(FRAME_HEAD + u64::from(u32::from_le_bytes(length)));
+        let mut bytes = length.to_vec();
+        file.take(rest.saturating_sub(4)).read_to_end(&mut bytes)?;
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a window is damaged");
+        let (payload, length) = frame::decode(&bytes).ok_or_else(damaged)?;
+        let (sequence, reports_dropped, body) = window(payload).ok_or_else(damaged)?;
+        Ok(Some(Pending {
+            identity: Identity {
+                installation: self.installation.clone(),
+                boot: self.boot.clone(),
+                sequence,
+            },
+            body: body.to_vec(),
+            reports_dropped,
+            segment: self.number,
+            start: self.position,
+            end: self.position + length as u64,
+        }))
+    }
+
+    /// Goes on behind `pending`, which this segment gave.
+    pub(super) fn advance(&mut self, pending: &Pending) {
+        self.position = pending.end;
+        self.windows = self.windows.saturating_sub(1);
+        self.reports_dropped = self.reports_dropped.saturating_sub(pending.reports_dropped);
+    }
+
+    /// Whether `pending` is what this segment would give next.
+    pub(super) fn is_first(&self, pending: &Pending) -> bool {
+        self.number == pending.segment && self.position == pending.start
+    }
+
+    /// Whether a window was ever appended.
+    pub(super) fn is_used(&self) -> bool {
+        self.end > self.first
+    }
+
+    fn roll_back(&self, file: &mut File, error: io::Error) -> Appended {
+        let back = file
+            .set_len(self.end)
+            .and_then(|()| file.seek(SeekFrom::Start(self.end)))
+            .and_then(|_| file.sync_data());
+        match back {
+            Ok(()) => Appended::RolledBack(error),
+            Err(_) => Appended::Lost(error),
+        }
+    }
+}
+
+/// Bytes a window takes on disk.
+pub(super) fn bytes_on_disk(body: &[u8]) -> u64 {
+    FRAME_HEAD + (WINDOW_HEAD_BYTES + body.len()) as u64
+}
+
+/// Numbers and paths of the spool files in `folder`, oldest first.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            found.extend(
+                stem.and_then(|stem| stem.parse().ok())
+                    .map(|number| (number, path)),
+            );
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// A new or removed name is on disk only once its folder is.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Other systems have no folders that can be opened for it.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+fn encoded(entry: Entry<'_>) -> Option<Vec<u8>> {
+    let sequence = entry.sequence.to_le_bytes();
+    frame::encode(&[&sequence, &entry.reports_dropped.to_le_bytes(), entry.body])
+}
+
+fn owners(head: &[u8]) -> Option<(String, String)> {
+    let (installation, boot) = std::str::from_utf8(head).ok()?.split_once('\0')?;
+    let valid = identity::is_identifier(installation) && identity::is_identifier(boot);
+    valid.then(|| (installation.to_owned(), boot.to_owned()))
+}
+
+fn window(payload: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let (sequence, rest) = payload.split_first_chunk::<8>()?;
+    let (reports_dropped, body) = rest.split_first_chunk::<8>()?;
+    Some((
+        u64::from_le_bytes(*sequence),
+        u64::from_le_bytes(*reports_dropped),
+        body,
+    ))
+}

@@ -1,0 +1,119 @@
+//! The bounded vocabularies of an inference: operation, finish reason, feedback. Owns their
+//! spelling on the wire. Never: text of an application's users.
+
+/// What kind of request an inference answers (`gen_ai.operation.name`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Operation {
+    /// A turn of a conversation.
+    Chat,
+    /// A continuation of a text.
+    TextCompletion,
+    /// Content of several kinds.
+    GenerateContent,
+    /// A vector for a text.
+    Embeddings,
+}
+
+impl Operation {
+    /// The convention's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::TextCompletion => "text_completion",
+            Self::GenerateContent => "generate_content",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// How an inference ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model said it was done.
+    Stop,
+    /// The application's limit on tokens was reached.
+    Length,
+    /// Something failed; timings per token and quality signals of it are not recorded.
+    Error,
+    /// The model declined to answer.
+    Refusal,
+    /// Nothing was generated.
+    Empty,
+}
+
+impl FinishReason {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Stop,
+        Self::Length,
+        Self::Error,
+        Self::Refusal,
+        Self::Empty,
+    ];
+
+    /// The contract's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Error => "error",
+            Self::Refusal => "refusal",
+            Self::Empty => "empty",
+        }
+    }
+}
+
+/// What people, or a check, made of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// Taken as it was.
+    Accepted,
+    /// Taken after changes.
+    Edited,
+    /// Asked for again.
+    Retried,
+    /// Thrown away.
+    Rejected,
+    /// Known to be right.
+    Correct,
+    /// Known to be wrong.
+    Wrong,
+}
+
+impl Feedback {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Accepted,
+        Self::Edited,
+        Self::Retried,
+        Self::Rejected,
+        Self::Correct,
+        Self::Wrong,
+    ];
+
+    /// The contract's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Edited => "edited",
+            Self::Retried => "retried",
+            Self::Rejected => "rejected",
+            Self::Correct => "correct",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_category_indexes_its_own_place() {
+        for (index, reason) in FinishReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        for (index, kind) in Feedback::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+        }
+    }
+}
