@@ -98,7 +98,7 @@ fn answer(model: &mut Model, request: &str) -> Result<Answer> {
 }
 
 fn row(logits: &Tensor, at: usize) -> Result<Vec<f32>> {
-    Ok(logits.i(at)?.to_vec1()?)
+    Ok(logits.i((0, at))?.to_vec1()?)
 }
 
 fn likeliest(logits: &[f32]) -> u8 {

@@ -128,7 +128,8 @@ impl Model {
         CONTEXT_BYTES_MAX - self.position
     }
 
-    /// Logits after each of `bytes`, which follow whatever this conversation holds: `(n, 256)`.
+    /// Logits after each of `bytes`, which follow whatever this conversation holds: `(1, n, 256)`,
+    /// as candle's own models give them.
     pub fn forward(&mut self, bytes: &[u8]) -> Result<Tensor> {
         let input = Tensor::from_iter(bytes.iter().map(|byte| u32::from(*byte)), &Device::Cpu)?;
         let input = input.unsqueeze(0)?;
@@ -137,7 +138,7 @@ impl Model {
             Weights::Q8(model) => model.forward(&input, self.position, &mut self.cache)?,
         };
         self.position += bytes.len();
-        Ok(logits.squeeze(0)?)
+        Ok(logits)
     }
 }
 
@@ -166,11 +167,11 @@ mod tests {
         for quantization in [Quantization::F32, Quantization::Q8] {
             let (mut whole, mut steps) = (shipped(quantization), shipped(quantization));
             let text = b"please lower the blinds in the studio on level 4\n";
-            let expected = whole.forward(text).unwrap().to_vec2::<f32>().unwrap();
+            let rows = |logits: Tensor| logits.squeeze(0).unwrap().to_vec2::<f32>().unwrap();
+            let expected = rows(whole.forward(text).unwrap());
             steps.forward(&text[..40]).unwrap();
             for at in 40..text.len() {
-                let step = steps.forward(&text[at..=at]).unwrap();
-                let step = step.to_vec2::<f32>().unwrap();
+                let step = rows(steps.forward(&text[at..=at]).unwrap());
                 let difference = step[0]
                     .iter()
                     .zip(&expected[at])
@@ -183,14 +184,14 @@ mod tests {
     #[test]
     fn a_forgotten_conversation_leaves_nothing_behind() {
         let mut model = shipped(Quantization::F32);
-        let first = model.forward(b"hello\n").unwrap().to_vec2::<f32>().unwrap();
+        let first = model.forward(b"hello\n").unwrap().to_vec3::<f32>().unwrap();
         let room = model.room();
         let mut clone = model.clone();
         model.forget();
         for model in [&mut model, &mut clone] {
             assert_eq!(model.room(), room + 6);
             assert_eq!(
-                model.forward(b"hello\n").unwrap().to_vec2::<f32>().unwrap(),
+                model.forward(b"hello\n").unwrap().to_vec3::<f32>().unwrap(),
                 first
             );
         }

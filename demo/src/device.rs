@@ -1,0 +1,141 @@
+//! One device: an assistant on a wall, with Fathomline's three lines around its own candle loop.
+//! In: what people near it say. Out: answers, feedback, and whatever the SDK sends. Owns a thread,
+//! a spool folder and an installation id; shares nothing with other devices but weights in memory.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use candle_transformers::generation::{LogitsProcessor, Sampling};
+use fathomline_edge::{Fathomline, Feedback, FinishReason, Health, Inference, Operation};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::{
+    fleet::{Class, Street},
+    grammar::Grammar,
+    model::{END, Model},
+};
+
+/// The application's name and version on the wire.
+pub(crate) const MODEL: &str = "assistant";
+pub(crate) const VERSION: &str = "1.4.0";
+/// A window of the demo; a real fleet's is a minute.
+pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+/// No action is this long: a model that rambles on is cut short.
+const ACTION_BYTES_MAX: usize = 48;
+/// What a stopping device may still need to send its last window.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
+/// What makes a device.
+pub(crate) struct Order {
+    pub(crate) class: Class,
+    /// Number within the class, from 1.
+    pub(crate) number: usize,
+    pub(crate) seed: u64,
+    /// Base URL of the collector's OTLP/HTTP door.
+    pub(crate) endpoint: String,
+    /// Folder of its own.
+    pub(crate) spool: PathBuf,
+    /// File of the weights, for their digest.
+    pub(crate) weights: PathBuf,
+    pub(crate) model: Model,
+    /// Mean pause from one request to the next.
+    pub(crate) pause: Duration,
+}
+
+/// A device that is switched on.
+pub(crate) struct Device {
+    line: Fathomline,
+    model: Model,
+    sampler: LogitsProcessor,
+    grammar: Arc<Grammar>,
+    street: Arc<Street>,
+    rng: StdRng,
+    pause: Duration,
+}
+
+impl Device {
+    pub(crate) fn start(order: Order, grammar: Arc<Grammar>, street: Arc<Street>) -> Result<Self> {
+        let Class { name, quantization } = order.class;
+        let id = format!("{name}-{:02}", order.number);
+        let line = Fathomline::builder(MODEL, VERSION)
+            .weights(&order.weights)?
+            .quantization(quantization.name())
+            .sampler("greedy")
+            .backend("cpu")
+            .service("maintenance")
+            .device_class(name)
+            .installation(&id)
+            .environment("demo")
+            .endpoint(order.endpoint)
+            .spool(order.spool)
+            .window(WINDOW)
+            .start()
+            .with_context(|| format!("cannot start device {id}"))?;
+        Ok(Self {
+            line,
+            model: order.model,
+            sampler: LogitsProcessor::from_sampling(order.seed, Sampling::ArgMax),
+            grammar,
+            street,
+            rng: StdRng::seed_from_u64(order.seed),
+            pause: order.pause,
+        })
+    }
+
+    /// Answers people until the street is closed, then sends what is left.
+    pub(crate) fn run(mut self) -> Result<Health> {
+        // A random start, so that a fleet switched on at once does not answer in step.
+        let mut next = Instant::now() + self.pause.mul_f64(self.rng.random_range(0.0..1.0));
+        while self.street.is_open() {
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            self.answer_someone()?;
+            next += self.pause.mul_f64(self.rng.random_range(0.5..1.5));
+            // Whoever could not be answered in time has walked on.
+            next = next.max(Instant::now());
+        }
+        Ok(self.line.shutdown(SEND_LIMIT))
+    }
+
+    fn answer_someone(&mut self) -> Result<()> {
+        let utterance = self.grammar.speak(self.street.share(), &mut self.rng);
+        let mut op = self.line.operation(Operation::Chat);
+        let (action, reason) = self.answer(&mut op, &utterance.request)?;
+        // The building knows what was meant: whoever asked says so.
+        let right = action == utterance.action.as_bytes();
+        let feedback = if right {
+            Feedback::Correct
+        } else {
+            Feedback::Wrong
+        };
+        op.feedback(feedback);
+        op.finish(reason);
+        self.street.count(right);
+        Ok(())
+    }
+
+    /// The application's own loop.
+    fn answer(&mut self, op: &mut Inference, request: &str) -> Result<(Vec<u8>, FinishReason)> {
+        let mut prompt = request.as_bytes().to_vec();
+        prompt.push(END);
+        let tokens: Vec<u32> = prompt.iter().map(|byte| u32::from(*byte)).collect();
+        self.model.forget();
+        let mut logits = self.model.forward(&prompt)?;
+        op.prompt_logits(&logits, &tokens);
+        let mut action = vec![];
+        while action.len() < ACTION_BYTES_MAX.min(self.model.room()) {
+            let token = op.sample(&mut self.sampler, &logits)?;
+            let byte = u8::try_from(token).context("the model has 256 tokens, one a byte")?;
+            if byte == END {
+                return Ok((action, FinishReason::Stop));
+            }
+            action.push(byte);
+            logits = self.model.forward(&[byte])?;
+        }
+        Ok((action, FinishReason::Length))
+    }
+}
