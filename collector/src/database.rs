@@ -53,11 +53,6 @@ pub(crate) enum DatabaseError {
     },
     #[error("cannot read or write the control database: {0}; nothing of this step was kept")]
     Sqlite(#[from] rusqlite::Error),
-    #[error("cannot decode {what} in the control database: {source}")]
-    Json {
-        what: &'static str,
-        source: serde_json::Error,
-    },
     #[error("the control database's task did not end; the collector is stopping")]
     Stopped,
 }
@@ -166,12 +161,11 @@ pub(crate) fn set_mark(transaction: &Transaction<'_>, name: &str, value: i64) ->
     Ok(())
 }
 
-fn to_json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|source| DatabaseError::Json { what, source })
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|source| DatabaseError::Json { what, source })
+/// The number of the next verdict or event.
+fn next_row(transaction: &Transaction<'_>) -> Result<i64> {
+    let row = mark(transaction, "row")?.unwrap_or(0) + 1;
+    set_mark(transaction, "row", row)?;
+    Ok(row)
 }
 
 #[cfg(test)]

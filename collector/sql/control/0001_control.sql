@@ -1,9 +1,11 @@
 -- Question: what does the collector know that changes? (Everything that only grows is in Delta.)
 -- Applied once by collector/src/database.rs, which then sets user_version to 1.
--- Times are microseconds since the Unix epoch, UTC. `id` columns only grow and are never reused,
--- because copies in the Delta tables are ordered by them.
+-- Times are microseconds since the Unix epoch, UTC. `id` columns only grow and are never reused.
+-- Verdicts and events share one numbering ('row' in marks): their copies in the Delta tables are
+-- ordered by it and name the last row that they hold.
 
--- How far something has come: 'judged_until' is the end of the last lane that was judged.
+-- How far something has come: 'judged_until' is the end of the last lane that was judged for every
+-- series, 'row' the last number given to a verdict or an event.
 CREATE TABLE marks (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -38,7 +40,7 @@ CREATE TABLE detectors (
 
 -- What was judged. This is the truth; the Delta table `verdicts` is a copy.
 CREATE TABLE verdicts (
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    id              INTEGER PRIMARY KEY,
     time_us         INTEGER NOT NULL,   -- end of the lane
     series          TEXT NOT NULL,
     service         TEXT NOT NULL,
@@ -86,7 +88,7 @@ CREATE TABLE alert_states (
 
 -- What happened. The Delta table `events` is a copy.
 CREATE TABLE events (
-    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       INTEGER PRIMARY KEY,
     time_us  INTEGER NOT NULL,
     event_id TEXT NOT NULL UNIQUE,
     kind     TEXT NOT NULL,

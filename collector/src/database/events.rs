@@ -4,13 +4,14 @@
 use fathomline_queries::rows::EventRow;
 use rusqlite::{Row, Transaction, params};
 
-use super::Result;
+use super::{Result, next_row};
 
 /// Adds an event unless its id is there already.
 pub(crate) fn insert(transaction: &Transaction<'_>, event: &EventRow) -> Result<()> {
-    let sql = "INSERT INTO events (time_us, event_id, kind, subject, body)
-               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (event_id) DO NOTHING";
+    let sql = "INSERT INTO events (id, time_us, event_id, kind, subject, body)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (event_id) DO NOTHING";
     transaction.prepare_cached(sql)?.execute(params![
+        next_row(transaction)?,
         event.time,
         event.id,
         event.kind,

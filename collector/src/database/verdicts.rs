@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fathomline_queries::rows::VerdictRow;
 use rusqlite::{Row, Transaction, params};
 
-use super::Result;
+use super::{Result, next_row};
 
 const COLUMNS: &str = "verdicts.id, time_us, verdicts.series, service, device_class, model, \
     version, variant, metric, revision, state, method, score, threshold, count, effective_count, \
@@ -14,12 +14,14 @@ const COLUMNS: &str = "verdicts.id, time_us, verdicts.series, service, device_cl
 
 /// Adds a verdict and makes it the current one of its series.
 pub(crate) fn insert(transaction: &Transaction<'_>, row: &VerdictRow) -> Result<()> {
-    let sql = "INSERT INTO verdicts (time_us, series, service, device_class, model, version,
+    let id = next_row(transaction)?;
+    let sql = "INSERT INTO verdicts (id, time_us, series, service, device_class, model, version,
                  variant, metric, revision, state, method, score, threshold, count,
                  effective_count, devices, since_us, reference, evidence)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                 ?17, ?18, ?19)";
+                 ?17, ?18, ?19, ?20)";
     transaction.prepare_cached(sql)?.execute(params![
+        id,
         row.time,
         row.series,
         row.service,
@@ -44,7 +46,7 @@ pub(crate) fn insert(transaction: &Transaction<'_>, row: &VerdictRow) -> Result<
                ON CONFLICT (series) DO UPDATE SET verdict = excluded.verdict";
     transaction
         .prepare_cached(sql)?
-        .execute((&row.series, transaction.last_insert_rowid()))?;
+        .execute((&row.series, id))?;
     Ok(())
 }
 

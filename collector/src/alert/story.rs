@@ -1,0 +1,121 @@
+//! The event that tells others about a change of state, with the evidence in it. Pure: the same
+//! verdict gives the same bytes and the same id, on every retry and after every restart.
+//!
+//! In: series, verdict, change. Out: an event row; its body is what is sent. Never: anything that a device, a user or a model
+//! wrote; there is no such field to read from.
+
+use std::fmt::Write as _;
+
+use fathomline_queries::{
+    drift::{SeriesKey, Verdict},
+    rows::EventRow,
+};
+use fathomline_wire::{
+    event::{Event, EventBody, Span, VerdictChanged},
+    names,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::state::{AlertState, Change};
+use crate::clock::rfc3339;
+
+/// Hexadecimal digits of an event's id: 128 bits of a hash.
+const ID_DIGITS: usize = 32;
+
+/// Everything an event is made of.
+pub(crate) struct Story<'a> {
+    pub(crate) key: &'a SeriesKey,
+    pub(crate) verdict: &'a Verdict,
+    pub(crate) revision: i32,
+    pub(crate) change: Change,
+    /// Where people reach the dashboard.
+    pub(crate) dashboard_url: Option<&'a str>,
+}
+
+impl Story<'_> {
+    /// The event to store and to send.
+    ///
+    /// # Errors
+    /// When the evidence cannot be written as JSON.
+    pub(crate) fn event(&self) -> serde_json::Result<EventRow> {
+        let event = Event {
+            timestamp: rfc3339(self.verdict.end_us),
+            body: EventBody::VerdictChanged(Box::new(self.changed())),
+        };
+        Ok(EventRow {
+            time: self.verdict.end_us,
+            id: self.id(),
+            kind: event.body.name().to_owned(),
+            subject: self.key.id(),
+            body: serde_json::to_string(&event)?,
+        })
+    }
+
+    /// Derived from what is told, so that telling it twice is telling it once. No dots: the
+    /// signature separates its parts with them.
+    fn id(&self) -> String {
+        let verdict = self.verdict;
+        let subject = format!(
+            "{}\n{}\n{}\n{}",
+            self.key.id(),
+            verdict.end_us,
+            verdict.reference,
+            self.revision
+        );
+        let digest = Sha256::digest(subject.as_bytes());
+        let mut id = "evt_".to_owned();
+        for byte in &digest[..ID_DIGITS / 2] {
+            // Writing to a string cannot fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        id
+    }
+
+    fn changed(&self) -> VerdictChanged {
+        let (key, verdict) = (self.key, self.verdict);
+        let series = key.id();
+        VerdictChanged {
+            state: self.change.to.word().to_owned(),
+            previous: self.change.from.map_or("undecided", AlertState::word).to_owned(),
+            link: self.dashboard_url.map(|url| link(url, &series)),
+            series,
+            service: key.service.clone(),
+            model: key.model.clone(),
+            version: key.version.clone(),
+            variant: key.variant.clone(),
+            device_class: key.device_class.clone(),
+            metric: key.metric.clone(),
+            unit: names::metric(&key.metric).map_or("1", |metric| metric.unit).to_owned(),
+            window: Span {
+                start: rfc3339(verdict.start_us),
+                end: rfc3339(verdict.end_us),
+            },
+            since: verdict.since_us.map(rfc3339),
+            score: verdict.score,
+            threshold: verdict.threshold,
+            method: verdict.method.clone(),
+            count: verdict.count,
+            effective_count: verdict.effective_count,
+            devices: verdict.devices,
+            reference: verdict.reference.clone(),
+            evidence: evidence(verdict),
+        }
+    }
+}
+
+fn link(dashboard_url: &str, series: &str) -> String {
+    format!("{}/drift/{series}", dashboard_url.trim_end_matches('/'))
+}
+
+/// The leading stream in words, or that the signal is back where the reference has it.
+fn evidence(verdict: &Verdict) -> String {
+    match &verdict.leading {
+        Some(leading) => format!(
+            "{}: {:.1} % now, {:.1} % in the reference",
+            leading.stream,
+            leading.current_share * 100.0,
+            leading.expected_share * 100.0
+        ),
+        None => "every share is within its tolerance again".to_owned(),
+    }
+}

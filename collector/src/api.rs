@@ -1,0 +1,189 @@
+//! The HTTP API: references, verdicts, deliveries, health. JSON in and out.
+//!
+//! In: requests whose Host and Origin were checked (`access::origin`). Out: answers, or a
+//! [`Refusal`]. Every route asks `access` for a role first. Never: decisions; those are made in
+//! `control`, `watch` and `alert`.
+
+pub(crate) mod refusal;
+mod verdict;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{
+        DefaultBodyLimit, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    access::{Access, Role},
+    control::{Control, ControlError, FreezeRequest},
+    database::{
+        Database, DatabaseError, PAGE_ROWS_MAX, outbox, references,
+        verdicts::{self, Wanted},
+    },
+};
+use refusal::Refusal;
+use verdict::VerdictJson;
+
+/// A request to freeze is a few hundred bytes.
+const BODY_BYTES_MAX: usize = 16 << 10;
+const PAGE_ROWS: u32 = 100;
+
+/// What the routes ask.
+#[derive(Clone)]
+pub(crate) struct ApiState {
+    pub(crate) access: Arc<Access>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) database: Database,
+}
+
+/// The routes under `/api/v1`, and the two for health.
+pub(crate) fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/api/v1/references", get(list_references).post(freeze))
+        .route("/api/v1/verdicts", get(list_verdicts))
+        .route("/api/v1/deliveries", get(list_deliveries))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(state)
+}
+
+/// Which rows of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    limit: Option<u32>,
+}
+
+/// Which verdicts: the newest of every series unless `after` or `series` asks for history.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerdictPage {
+    after: Option<i64>,
+    series: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Verdicts {
+    verdicts: Vec<VerdictJson>,
+}
+
+async fn freeze(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Result<Json<FreezeRequest>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let actor = state.access.require(&headers, Role::Operator)?;
+    let Json(request) = body?;
+    let answer = state.control.freeze(&request, &actor).await?;
+    // Too little for any reference is an answer, and not the one that was asked for.
+    let status = match answer.references.is_empty() {
+        true => StatusCode::UNPROCESSABLE_ENTITY,
+        false => StatusCode::OK,
+    };
+    Ok((status, Json(answer)).into_response())
+}
+
+async fn list_references(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    state.access.require(&headers, Role::Viewer)?;
+    let limit = limit(page?.limit)?;
+    let frozen = state.database.transact(move |t| references::list(t, limit)).await?;
+    Ok(Json(json!({ "references": frozen })).into_response())
+}
+
+async fn list_verdicts(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    page: Result<Query<VerdictPage>, QueryRejection>,
+) -> Result<Json<Verdicts>, Refusal> {
+    state.access.require(&headers, Role::Viewer)?;
+    let Query(page) = page?;
+    let limit = limit(page.limit)?;
+    let rows = state
+        .database
+        .transact(move |t| match (page.after, page.series) {
+            (None, None) => verdicts::current(t),
+            (after, series) => {
+                let after = after.unwrap_or(0);
+                verdicts::history(t, &Wanted { after, series, limit })
+            }
+        })
+        .await?;
+    let verdicts = rows.into_iter().map(VerdictJson::from).collect();
+    Ok(Json(Verdicts { verdicts }))
+}
+
+async fn list_deliveries(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    state.access.require(&headers, Role::Viewer)?;
+    let limit = limit(page?.limit)?;
+    let deliveries = state.database.transact(move |t| outbox::list(t, limit)).await?;
+    Ok(Json(json!({ "deliveries": deliveries })).into_response())
+}
+
+/// Ready means that changing state can be read; doors open after the log was replayed.
+async fn ready(State(state): State<ApiState>) -> Result<&'static str, Refusal> {
+    state.database.transact(|t| Ok(t.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
+    Ok("ready\n")
+}
+
+fn limit(asked: Option<u32>) -> Result<u32, Refusal> {
+    match asked.unwrap_or(PAGE_ROWS) {
+        limit @ 1..=PAGE_ROWS_MAX => Ok(limit),
+        limit => Err(Refusal::malformed(format!(
+            "the limit {limit} is not between 1 and {PAGE_ROWS_MAX}"
+        ))),
+    }
+}
+
+impl From<DatabaseError> for Refusal {
+    fn from(error: DatabaseError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<ControlError> for Refusal {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Span { .. } => Self::malformed(error),
+            ControlError::Nothing { .. } => Self::new(StatusCode::NOT_FOUND, "nothing", error),
+            ControlError::Reference { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "reference", error)
+            }
+            ControlError::Lanes(_) | ControlError::Database(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        let (status, message) = (rejection.status(), rejection.body_text());
+        Self::new(status, "malformed", message)
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::malformed(rejection.body_text())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Where data is judged: closed lanes of every series, against frozen references.
+//!
+//! In: lanes that queries read from the rollups. Out: verdicts, alert states and letters, written
+//! with the detectors' state in one SQLite transaction a tick; copies of verdicts and events for
+//! the Delta tables. What a verdict says is a function of reference and lanes: when a tick ran, how
+//! often the collector restarted, and what other series did change nothing. Never: device rows.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`lanes`] | where lanes come from |
+//! | [`schedule`] | which lanes are due (pure) |
+//! | [`plan`] | who is watched and what is known before a tick |
+//! | [`judge`] | lanes folded into detectors, verdicts and changes (pure) |
+//! | [`run`] | the tick, and the loop around it |
+//! | [`forward`] | copies of verdicts and events for the Delta tables |
+//!
+//! Records that arrive after their lane was judged are counted and shown with the series' next
+//! verdicts; they do not revise the verdict yet.
+
+pub(crate) mod forward;
+mod judge;
+pub(crate) mod lanes;
+mod plan;
+mod run;
+pub(crate) mod schedule;
+
+use std::time::Duration;
+
+use fathomline_queries::drift::Policy;
+use fathomline_wire::names;
+
+pub(crate) use run::{Parts, Watcher};
+pub(crate) use schedule::Cadence;
+
+/// Signals of model and input that are judged unless the operator lists others. Never latency: it
+/// follows load and temperature, and would page for both.
+const METRICS: [&str; 7] = [
+    names::OUTPUT_SURPRISAL,
+    names::OUTPUT_ENTROPY,
+    names::OUTPUT_UNCERTAINTY,
+    names::INPUT_SURPRISAL,
+    names::OUTPUT_FINISH,
+    names::FEEDBACK,
+    names::OUTPUT_TOKENS,
+];
+
+/// Sections `drift` and `watch` of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchSettings {
+    /// Width and closing time of lanes.
+    pub(crate) cadence: Cadence,
+    /// Which metrics are judged.
+    pub(crate) metrics: Vec<String>,
+    /// How strict judging is; its `lane_us` equals the cadence's.
+    pub(crate) policy: Policy,
+    /// Where people reach the dashboard, for links in events.
+    pub(crate) dashboard_url: Option<String>,
+}
+
+impl WatchSettings {
+    /// The defaults for lanes of `lane`, which close after `lateness`.
+    pub(crate) fn new(lane: Duration, lateness: Duration) -> Self {
+        let cadence = Cadence::new(lane, lateness);
+        Self {
+            cadence,
+            metrics: METRICS.map(str::to_owned).to_vec(),
+            policy: Policy {
+                lane_us: cadence.lane_us,
+                ..Policy::default()
+            },
+            dashboard_url: None,
+        }
+    }
+}

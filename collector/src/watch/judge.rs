@@ -1,0 +1,318 @@
+//! One tick's judging. Pure: a plan and lanes in, everything to write out.
+//!
+//! Every lane of a watched series is folded into its detector, oldest first, and gives a verdict. A
+//! series without a detector is `undecided` and says why; that is written when it changes and once
+//! an hour, not with every lane, or fleets without references would fill the disk with it.
+
+use std::collections::BTreeMap;
+
+use fathomline_queries::{
+    drift::{Detector, Distances, Lane, Leading, SeriesKey, Verdict, VerdictState},
+    rows::{EventRow, VerdictRow},
+};
+use serde::Serialize;
+
+use super::{
+    lanes::SeriesLanes,
+    plan::{Plan, Unwatched, Watched},
+};
+use crate::{
+    alert::{
+        state::{self, Alert, AlertState},
+        story::Story,
+    },
+    database::{
+        detectors::Checkpoint,
+        lanes::{LaneCount, LaneCounts},
+    },
+};
+
+/// An unchanged `undecided` is written again after so long, so that recent history shows it.
+const UNDECIDED_REPEAT_US: i64 = 3_600 * 1_000_000;
+const UNDECIDED: &str = VerdictState::Undecided.name();
+
+/// What a tick writes.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// In the order of time, then series: the order of their row numbers.
+    pub(super) verdicts: Vec<VerdictRow>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) alerts: BTreeMap<String, Alert>,
+    /// What others are told, in the order of time.
+    pub(super) events: Vec<EventRow>,
+    pub(super) counts: LaneCounts,
+    /// Records that came after their lane was judged.
+    pub(super) late: i64,
+}
+
+/// Why a verdict could not be put into words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JudgeError {
+    #[error("cannot write evidence as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("cannot keep a detector's state: {0}")]
+    State(#[from] postcard::Error),
+}
+
+/// JSON of the `evidence` column.
+#[derive(Serialize)]
+struct Evidence<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leading: Option<&'a Leading>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distances: Option<&'a Distances>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortfall: Option<&'a str>,
+    /// Records of recent lanes that arrived too late to be judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_records: Option<i64>,
+}
+
+/// Judges every lane of the plan's span.
+pub(super) fn judge(
+    plan: Plan,
+    lanes: &SeriesLanes,
+    policy: &str,
+    dashboard_url: Option<&str>,
+) -> Result<Judged, JudgeError> {
+    let mut judging = Judging {
+        plan,
+        dashboard_url,
+        judged: Judged::default(),
+    };
+    for (key, lanes) in lanes {
+        judging.series(key, lanes)?;
+    }
+    judging.end(policy)
+}
+
+struct Judging<'a> {
+    plan: Plan,
+    dashboard_url: Option<&'a str>,
+    judged: Judged,
+}
+
+impl Judging<'_> {
+    fn series(&mut self, key: &SeriesKey, lanes: &[Lane]) -> Result<(), JudgeError> {
+        let series = key.id();
+        let Some(mut watched) = self.plan.watched.remove(&series) else {
+            return self.without_detector(key, &series, lanes);
+        };
+        let folded_until_us = watched.folded_until_us;
+        let remembered_us = watched.began_us.max(folded_until_us - self.plan.look_back_us);
+        for lane in lanes {
+            if lane.end_us > folded_until_us && lane.end_us <= self.plan.span.to_us {
+                self.fold(key, &series, &mut watched, lane)?;
+            } else if lane.end_us > remembered_us {
+                self.late(&series, lane);
+            }
+        }
+        self.plan.watched.insert(series, watched);
+        Ok(())
+    }
+
+    fn fold(
+        &mut self,
+        key: &SeriesKey,
+        series: &str,
+        watched: &mut Watched,
+        lane: &Lane,
+    ) -> Result<(), JudgeError> {
+        let verdict = watched.detector.fold(&watched.reference, lane);
+        watched.folded_until_us = lane.end_us;
+        let count = LaneCount { judged: signed(lane.count), late: 0 };
+        self.judged.counts.insert((series.to_owned(), lane.end_us), count);
+        let revision = self.next_revision(series, lane.end_us);
+        self.alert(key, series, &verdict, revision)?;
+        let evidence = Evidence {
+            leading: verdict.leading.as_ref(),
+            distances: verdict.distances.as_ref(),
+            shortfall: verdict.shortfall.as_deref(),
+            late_records: self.late_records(series),
+        };
+        let row = VerdictRow {
+            revision,
+            evidence: serde_json::to_string(&evidence)?,
+            ..row(key, series, &verdict)
+        };
+        self.judged.verdicts.push(row);
+        Ok(())
+    }
+
+    fn alert(
+        &mut self,
+        key: &SeriesKey,
+        series: &str,
+        verdict: &Verdict,
+        revision: i32,
+    ) -> Result<(), JudgeError> {
+        let decided = match verdict.state {
+            VerdictState::Steady => Some(AlertState::Steady),
+            VerdictState::Drifting => Some(AlertState::Drifting),
+            VerdictState::Undecided => None,
+        };
+        let before = self.plan.alerts.get(series).copied();
+        let (after, change) = state::step(before, decided, verdict.end_us);
+        if let Some(after) = after.filter(|after| before != Some(*after)) {
+            self.plan.alerts.insert(series.to_owned(), after);
+            self.judged.alerts.insert(series.to_owned(), after);
+        }
+        let Some(change) = change else {
+            return Ok(());
+        };
+        let story = Story {
+            key,
+            verdict,
+            revision,
+            change,
+            dashboard_url: self.dashboard_url,
+        };
+        self.judged.events.push(story.event()?);
+        Ok(())
+    }
+
+    fn without_detector(
+        &mut self,
+        key: &SeriesKey,
+        series: &str,
+        lanes: &[Lane],
+    ) -> Result<(), JudgeError> {
+        let shortfall = shortfall(self.plan.unwatched.get(series).copied());
+        let evidence = Evidence {
+            leading: None,
+            distances: None,
+            shortfall: Some(&shortfall),
+            late_records: None,
+        };
+        let evidence = serde_json::to_string(&evidence)?;
+        let due = (self.plan.judged_until_us + 1)..=self.plan.span.to_us;
+        for lane in lanes.iter().filter(|lane| due.contains(&lane.end_us)) {
+            let said = self.plan.current.get(series).is_some_and(|current| {
+                current.state == UNDECIDED
+                    && current.evidence == evidence
+                    && lane.end_us - current.time < UNDECIDED_REPEAT_US
+            });
+            if !said {
+                let revision = self.next_revision(series, lane.end_us);
+                let row = undecided(key, series, lane, revision, evidence.clone());
+                self.plan.current.insert(series.to_owned(), row.clone());
+                self.judged.verdicts.push(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_revision(&self, series: &str, time_us: i64) -> i32 {
+        let last = self.plan.revisions.get(&(time_us, series.to_owned()));
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// Counts what came after the lane was judged. A lane without a count held nothing then.
+    fn late(&mut self, series: &str, lane: &Lane) {
+        let place = (series.to_owned(), lane.end_us);
+        let before = self.plan.counts.get(&place).copied().unwrap_or_default();
+        let late = signed(lane.count) - before.judged;
+        if late > before.late {
+            let after = LaneCount { late, ..before };
+            self.plan.counts.insert(place.clone(), after);
+            self.judged.counts.insert(place, after);
+            self.judged.late += late - before.late;
+        }
+    }
+
+    fn late_records(&self, series: &str) -> Option<i64> {
+        let lanes = self.plan.counts.range((series.to_owned(), i64::MIN)..);
+        let lanes = lanes.take_while(|((of, _), _)| of == series);
+        let late = lanes.map(|(_, count)| count.late).sum();
+        (late > 0).then_some(late)
+    }
+
+    /// Lanes without records are judged too: there is nothing in them to fold.
+    fn end(mut self, policy: &str) -> Result<Judged, JudgeError> {
+        for (series, watched) in self.plan.watched {
+            self.judged.checkpoints.push(Checkpoint {
+                series,
+                reference: watched.hash,
+                policy: policy.to_owned(),
+                state: postcard::to_allocvec::<Detector>(&watched.detector)?,
+                began_us: watched.began_us,
+                folded_until_us: watched.folded_until_us.max(self.plan.span.to_us),
+            });
+        }
+        let order = |row: &VerdictRow| (row.time, row.series.clone());
+        self.judged.verdicts.sort_by_cached_key(order);
+        self.judged.events.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        Ok(self.judged)
+    }
+}
+
+fn shortfall(unwatched: Option<Unwatched>) -> String {
+    match unwatched {
+        None => "no reference: freeze one with POST /api/v1/references".to_owned(),
+        Some(Unwatched::Budget(budget)) => format!(
+            "not watched: the series budget of {budget} is used up by busier series; raise drift.series_budget"
+        ),
+        Some(Unwatched::Unreadable) => {
+            "its reference cannot be read; freeze a new one".to_owned()
+        }
+    }
+}
+
+fn row(key: &SeriesKey, series: &str, verdict: &Verdict) -> VerdictRow {
+    let decided = verdict.state != VerdictState::Undecided;
+    VerdictRow {
+        time: verdict.end_us,
+        series: series.to_owned(),
+        service: key.service.clone(),
+        device_class: key.device_class.clone(),
+        model: key.model.clone(),
+        version: key.version.clone(),
+        variant: key.variant.clone(),
+        metric: key.metric.clone(),
+        revision: 0,
+        state: verdict.state.name().to_owned(),
+        method: verdict.method.clone(),
+        score: decided.then_some(verdict.score),
+        threshold: decided.then_some(verdict.threshold),
+        count: signed(verdict.count),
+        effective_count: decided.then_some(verdict.effective_count),
+        devices: signed(verdict.devices),
+        since: verdict.since_us,
+        reference: Some(verdict.reference.clone()),
+        evidence: String::new(),
+    }
+}
+
+fn undecided(
+    key: &SeriesKey,
+    series: &str,
+    lane: &Lane,
+    revision: i32,
+    evidence: String,
+) -> VerdictRow {
+    VerdictRow {
+        time: lane.end_us,
+        series: series.to_owned(),
+        service: key.service.clone(),
+        device_class: key.device_class.clone(),
+        model: key.model.clone(),
+        version: key.version.clone(),
+        variant: key.variant.clone(),
+        metric: key.metric.clone(),
+        revision,
+        state: UNDECIDED.to_owned(),
+        method: "none".to_owned(),
+        score: None,
+        threshold: None,
+        count: signed(lane.count),
+        effective_count: None,
+        devices: signed(lane.devices),
+        since: None,
+        reference: None,
+        evidence,
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

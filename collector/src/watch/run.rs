@@ -1,0 +1,194 @@
+//! The tick: lanes that are due are judged, and everything that follows is written at once.
+//!
+//! In: lanes, the clock. Out: one SQLite transaction a tick with detectors, mark, verdicts, alerts
+//! and outbox, so that a crash leaves all of it or none and the next tick starts from there.
+
+use std::{sync::Arc, time::Duration};
+
+use rusqlite::Transaction;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    WatchSettings,
+    forward::{ControlRows, Forwarder},
+    judge::{self, Judged},
+    lanes::{Asked, LaneSource, LanesError},
+    plan::{self, Cache, Plan},
+    schedule::Span,
+};
+use crate::{
+    clock::Clock,
+    database::{
+        self, Database, DatabaseError, detectors, events, lanes,
+        outbox::{self, Letter},
+        verdicts,
+    },
+};
+
+/// The pause between ticks follows the width of lanes, within these bounds.
+const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5);
+
+/// What a watcher works with.
+pub(crate) struct Parts {
+    pub(crate) settings: WatchSettings,
+    pub(crate) database: Database,
+    pub(crate) lanes: Arc<dyn LaneSource>,
+    /// Takes copies for the Delta tables.
+    pub(crate) rows: Arc<dyn ControlRows>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Names of the endpoints that are told.
+    pub(crate) endpoints: Vec<String>,
+    /// Wakes the endpoints' tasks.
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// Why a tick did not come to its end. Nothing of it was written; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+enum TickError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("cannot read lanes up to {to_us}: {source}")]
+    Lanes { to_us: i64, source: LanesError },
+    #[error("cannot judge lanes up to {to_us}: {source}")]
+    Judge { to_us: i64, source: judge::JudgeError },
+}
+
+/// Judges what is due, again and again.
+pub(crate) struct Watcher {
+    parts: Parts,
+    cache: Cache,
+    forwarder: Forwarder,
+}
+
+impl Watcher {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let forwarder = Forwarder::new(parts.database.clone(), Arc::clone(&parts.rows));
+        Self {
+            parts,
+            cache: Cache::new(),
+            forwarder,
+        }
+    }
+
+    /// Ticks until `stop` turns true; a tick under way is finished first.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let lane_us = self.parts.settings.cadence.lane_us.unsigned_abs();
+        let pause = Duration::from_micros(lane_us / 4).clamp(*PAUSE.start(), *PAUSE.end());
+        while !*stop.borrow() {
+            let more = self.advance().await;
+            if more {
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // A dropped sender means that the collector is gone.
+                changed = stop.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// One tick and the copies of what it wrote; whether more lanes may be due.
+    async fn advance(&mut self) -> bool {
+        let more = self.tick().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot judge; trying again");
+            false
+        });
+        if let Err(error) = self.forwarder.forward().await {
+            tracing::error!(%error, "cannot copy verdicts to the tables; trying again");
+        }
+        more
+    }
+
+    /// Judges up to one tick's worth of lanes; `false` when none was due.
+    async fn tick(&mut self) -> Result<bool, TickError> {
+        let now_us = self.parts.clock.now_us();
+        let Some(plan) = self.plan(now_us).await? else {
+            return Ok(false);
+        };
+        let span = plan.span;
+        let forget_until_us = span.to_us - plan.look_back_us;
+        let settings = &self.parts.settings;
+        let asked = Asked {
+            span: Span {
+                from_us: span.from_us - plan.look_back_us,
+                to_us: span.to_us,
+            },
+            lane_us: settings.cadence.lane_us,
+            metrics: &settings.metrics,
+        };
+        let to_us = span.to_us;
+        let found = self.parts.lanes.lanes(asked).await;
+        let lanes = found.map_err(|source| TickError::Lanes { to_us, source })?;
+        let policy = plan::policy_text(&settings.policy);
+        let judged = judge::judge(plan, &lanes, &policy, settings.dashboard_url.as_deref())
+            .map_err(|source| TickError::Judge { to_us, source })?;
+        tell(&judged);
+        let told = !judged.events.is_empty();
+        let endpoints = self.parts.endpoints.clone();
+        let mark = (to_us, forget_until_us);
+        let write = move |t: &Transaction<'_>| write(t, &judged, &endpoints, mark, now_us);
+        self.parts.database.transact(write).await?;
+        if told {
+            self.parts.wake.notify_waiters();
+        }
+        Ok(true)
+    }
+
+    async fn plan(&mut self, now_us: i64) -> Result<Option<Plan>, TickError> {
+        let settings = self.parts.settings.clone();
+        let mut cache = std::mem::take(&mut self.cache);
+        let work = move |t: &Transaction<'_>| {
+            let plan = plan::load(t, &settings, now_us, &mut cache)?;
+            Ok((plan, cache))
+        };
+        let (plan, cache) = self.parts.database.transact(work).await?;
+        self.cache = cache;
+        Ok(plan)
+    }
+}
+
+/// Says in the log what others are told, and what came too late.
+fn tell(judged: &Judged) {
+    for event in &judged.events {
+        tracing::info!(kind = event.kind, id = event.id, series = event.subject, "alert changed");
+    }
+    if judged.late > 0 {
+        tracing::warn!(records = judged.late, "records arrived after their lane was judged");
+    }
+}
+
+fn write(
+    transaction: &Transaction<'_>,
+    judged: &Judged,
+    endpoints: &[String],
+    (judged_until_us, forget_until_us): (i64, i64),
+    now_us: i64,
+) -> database::Result<()> {
+    for checkpoint in &judged.checkpoints {
+        detectors::store(transaction, checkpoint)?;
+    }
+    for row in &judged.verdicts {
+        verdicts::insert(transaction, row)?;
+    }
+    for (series, alert) in &judged.alerts {
+        detectors::store_alert(transaction, series, *alert)?;
+    }
+    for event in &judged.events {
+        events::insert(transaction, event)?;
+        let letter = Letter {
+            event_id: event.id.clone(),
+            kind: event.kind.clone(),
+            body: event.body.clone(),
+        };
+        for endpoint in endpoints {
+            outbox::push(transaction, &letter, endpoint, now_us)?;
+        }
+    }
+    lanes::store(transaction, &judged.counts, forget_until_us)?;
+    let before = database::mark(transaction, plan::JUDGED_UNTIL)?;
+    let until_us = before.map_or(judged_until_us, |before| before.max(judged_until_us));
+    database::set_mark(transaction, plan::JUDGED_UNTIL, until_us)
+}
+
+#[cfg(test)]
+mod tests;
