@@ -70,7 +70,6 @@ fn refused(headers: &[(&str, &str)], body: &[u8], status: u16, sentence: &str) {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_truncated_body_is_malformed() {
     let body = good_window().body;
     let truncated = &body[..body.len() - 7];
@@ -83,7 +82,6 @@ fn a_truncated_body_is_malformed() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn another_content_type_is_unsupported() {
     let headers = [("content-type", "text/plain")];
     refused(
@@ -95,7 +93,6 @@ fn another_content_type_is_unsupported() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn another_encoding_is_unsupported() {
     let headers = [PROTOBUF, ("content-encoding", "br")];
     refused(
@@ -107,14 +104,12 @@ fn another_encoding_is_unsupported() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn half_an_identity_is_malformed() {
     let headers = [(names::HEADER_BOOT, "b-1")];
     refused(&headers, &good_window().body, 400, "send all or none");
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_gzip_bomb_stops_at_the_limit() {
     let mut bomb = GzEncoder::new(vec![], Compression::best());
     let mebibyte = vec![0; 1 << 20];
@@ -129,7 +124,6 @@ fn a_gzip_bomb_stops_at_the_limit() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_body_of_80_mib_is_too_large() {
     let house = House::open();
     let answer = posted_raw(&house, 80 << 20);
@@ -205,7 +199,6 @@ fn odd_histogram(
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_sum_that_is_not_a_number_is_rejected() {
     let data = odd_histogram(|point| point.sum = Some(f64::NAN));
     one_point_rejected(
@@ -215,7 +208,6 @@ fn a_sum_that_is_not_a_number_is_rejected() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn an_absurd_scale_is_rejected() {
     let data = odd_histogram(|point| point.scale = 1_000_000);
     one_point_rejected(
@@ -225,7 +217,6 @@ fn an_absurd_scale_is_rejected() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn counts_that_do_not_add_up_are_rejected() {
     let data = odd_histogram(|point| point.count = u64::MAX);
     one_point_rejected(
@@ -235,14 +226,12 @@ fn counts_that_do_not_add_up_are_rejected() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_point_without_a_time_is_rejected() {
     let data = odd_histogram(|point| point.time_unix_nano = 0);
     one_point_rejected(data, "time: each point needs a time");
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn an_empty_metric_is_nothing_and_missing_attributes_are_no_reason_to_refuse() {
     let house = House::open();
     let mut request = Device::new(1).request(1, last_second(), &[0.1, 0.2, 0.4]);
@@ -272,7 +261,6 @@ fn an_empty_metric_is_nothing_and_missing_attributes_are_no_reason_to_refuse() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn over_grpc_a_message_over_the_limit_is_final() {
     let house = House::open();
     let mut request = ExportMetricsServiceRequest::default();

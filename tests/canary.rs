@@ -156,7 +156,6 @@ fn found(house: &House, needle: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn no_text_that_a_sender_slipped_in_is_found_anywhere() {
     let config = "[store]\nseal_after = \"1s\"\n".to_owned();
     let mut house = House::with(Settings {

@@ -40,7 +40,6 @@ fn everything_is_committed(house: &House, sent: Sent) {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn killed_between_acknowledgement_and_commit_nothing_is_lost() {
     // Nothing is sealed in this test's time: every row lives in the log alone.
     let mut house = House::with(with_store("seal_after = \"1h\""));
@@ -63,7 +62,6 @@ fn killed_between_acknowledgement_and_commit_nothing_is_lost() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn killed_between_the_commits_of_two_tables_nothing_is_lost_or_doubled() {
     let mut house = House::with(Settings {
         stall_at: Some("between-tables"),
@@ -86,7 +84,6 @@ fn killed_between_the_commits_of_two_tables_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn killed_again_and_again_while_devices_send_every_count_is_exact() {
     let mut house = House::with(with_store(EAGER));
     let fleet = Fleet::ending_now("kiosk", 40, 8);
@@ -103,7 +100,6 @@ fn killed_again_and_again_while_devices_send_every_count_is_exact() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn the_same_bytes_ten_times_change_nothing() {
     let mut house = House::with(with_store(EAGER));
     let fleet = Fleet::ending_now("kiosk", 10, 9);
@@ -121,7 +117,6 @@ fn the_same_bytes_ten_times_change_nothing() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn the_same_identity_with_another_body_is_a_conflict() {
     let mut house = House::open();
     let end_us = Fleet::ending_now("kiosk", 1, 0).end_of(1);

@@ -82,7 +82,6 @@ fn two_classes() -> (Fleet, Fleet) {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn only_the_class_that_shifted_drifts_and_the_webhook_says_so_once() {
     let sink = Sink::refusing_first(2);
     let house = watchful(&sink);
@@ -174,7 +173,6 @@ fn since_is_near_the_shift(house: &House, kiosk: &Fleet) {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn when_nothing_shifts_it_stays_silent() {
     let sink = Sink::open();
     let house = watchful(&sink);
@@ -189,7 +187,6 @@ fn when_nothing_shifts_it_stays_silent() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn too_little_history_is_undecided_and_says_what_is_missing() {
     let sink = Sink::open();
     let house = watchful(&sink);
@@ -214,7 +211,6 @@ fn too_little_history_is_undecided_and_says_what_is_missing() {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_house_that_was_killed_judges_like_one_that_was_not() {
     let fleet = Fleet::ending_now("kiosk", QUIET + JUDGED, 25);
     let sinks = [Sink::open(), Sink::open()];

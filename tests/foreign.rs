@@ -86,31 +86,26 @@ fn found_on_the_command_line(house: &House) {
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_stock_sdk_sends_a_cumulative_histogram_over_http() {
     stock_sdk_sends("http", "explicit");
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_stock_sdk_sends_a_cumulative_histogram_over_grpc() {
     stock_sdk_sends("grpc", "explicit");
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_stock_sdk_sends_delta_exponential_histograms_over_http() {
     stock_sdk_sends("http", "exponential");
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn a_stock_sdk_sends_delta_exponential_histograms_over_grpc() {
     stock_sdk_sends("grpc", "exponential");
 }
 
 #[test]
-#[ignore = "waits for the SQL door, issue 2"]
 fn duckdb_and_pyarrow_read_the_tables() {
     let Some(python) = program::python_with(&["duckdb", "pyarrow"]) else {
         return;

@@ -49,8 +49,6 @@ pub(crate) struct AlertSettings {
     pub(crate) retry: Vec<Duration>,
     /// One attempt, connecting included.
     pub(crate) timeout: Duration,
-    /// Where people reach the dashboard, for links in events.
-    pub(crate) dashboard_url: Option<String>,
 }
 
 impl Default for AlertSettings {
@@ -60,7 +58,6 @@ impl Default for AlertSettings {
             allow_internal: false,
             retry: RETRY.map(Duration::from_secs).to_vec(),
             timeout: Duration::from_secs(15),
-            dashboard_url: None,
         }
     }
 }

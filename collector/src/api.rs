@@ -1,10 +1,11 @@
-//! The HTTP API: references, verdicts, deliveries, health. JSON in and out.
+//! The HTTP API: SQL, references, verdicts, deliveries, health. JSON in and out.
 //!
 //! In: requests whose Host and Origin were checked (`access::origin`). Out: answers, or a
 //! [`Refusal`]. Every route asks `access` for a role first. Never: decisions; those are made in
 //! `control`, `watch` and `alert`.
 
 pub(crate) mod refusal;
+mod sql;
 mod verdict;
 
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use axum::{
     },
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
+use fathomline_queries::engine::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -33,8 +35,8 @@ use crate::{
 use refusal::Refusal;
 use verdict::VerdictJson;
 
-/// A request to freeze is a few hundred bytes.
-const BODY_BYTES_MAX: usize = 16 << 10;
+/// The longest query, written as JSON.
+const BODY_BYTES_MAX: usize = 256 << 10;
 const PAGE_ROWS: u32 = 100;
 
 /// What the routes ask.
@@ -43,11 +45,13 @@ pub(crate) struct ApiState {
     pub(crate) access: Arc<Access>,
     pub(crate) control: Arc<Control>,
     pub(crate) database: Database,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// The routes under `/api/v1`, and the two for health.
 pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
+        .route("/api/v1/sql", post(sql::answer))
         .route("/api/v1/references", get(list_references).post(freeze))
         .route("/api/v1/verdicts", get(list_verdicts))
         .route("/api/v1/deliveries", get(list_deliveries))
@@ -101,7 +105,10 @@ async fn list_references(
 ) -> Result<Response, Refusal> {
     state.access.require(&headers, Role::Viewer)?;
     let limit = limit(page?.limit)?;
-    let frozen = state.database.transact(move |t| references::list(t, limit)).await?;
+    let frozen = state
+        .database
+        .transact(move |t| references::list(t, limit))
+        .await?;
     Ok(Json(json!({ "references": frozen })).into_response())
 }
 
@@ -119,7 +126,14 @@ async fn list_verdicts(
             (None, None) => verdicts::current(t),
             (after, series) => {
                 let after = after.unwrap_or(0);
-                verdicts::history(t, &Wanted { after, series, limit })
+                verdicts::history(
+                    t,
+                    &Wanted {
+                        after,
+                        series,
+                        limit,
+                    },
+                )
             }
         })
         .await?;
@@ -134,13 +148,19 @@ async fn list_deliveries(
 ) -> Result<Response, Refusal> {
     state.access.require(&headers, Role::Viewer)?;
     let limit = limit(page?.limit)?;
-    let deliveries = state.database.transact(move |t| outbox::list(t, limit)).await?;
+    let deliveries = state
+        .database
+        .transact(move |t| outbox::list(t, limit))
+        .await?;
     Ok(Json(json!({ "deliveries": deliveries })).into_response())
 }
 
 /// Ready means that changing state can be read; doors open after the log was replayed.
 async fn ready(State(state): State<ApiState>) -> Result<&'static str, Refusal> {
-    state.database.transact(|t| Ok(t.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
+    state
+        .database
+        .transact(|t| Ok(t.query_row("SELECT 1", [], |_| Ok(()))?))
+        .await?;
     Ok("ready\n")
 }
 

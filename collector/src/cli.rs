@@ -1,6 +1,7 @@
 //! The command line. In: arguments. Out: an exit code: 0 yes, 1 no, 2 error, 3 undecided.
 
 mod serve;
+mod sql;
 
 use std::process::ExitCode;
 
@@ -18,12 +19,15 @@ pub(crate) struct Cli {
 enum Command {
     /// Receive, store, judge and show.
     Serve(serve::Serve),
+    /// Ask in SQL; reads only.
+    Sql(sql::Sql),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
+            Command::Sql(sql) => sql.run(),
         };
         result.unwrap_or_else(|error| {
             complain(&error);

@@ -2,16 +2,30 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, routing::get};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use axum::{Router, middleware};
+use fathomline_queries::engine::Engine;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tower::ServiceBuilder;
 
 use crate::{
+    access::{
+        Access,
+        origin::{self, HostRules},
+    },
+    alert::{AlertSettings, Alerts},
+    api::{self, ApiState},
     clock::{Clock, SystemClock},
     config::Config,
+    control::Control,
+    database::Database,
     receiver::{self, Receiver},
-    store::{self, Folder, Opened, StoreError},
+    store::{self, Folder, Store, StoreError},
+    watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
 };
 
 /// Why a collector does not start.
@@ -36,9 +50,21 @@ pub enum StartError {
         "refusing to listen on {0}: anyone who reaches it could read and write; listen on a loopback address, or insist with --insecure"
     )]
     Exposed(SocketAddr),
+    /// The system does not say where we listen.
+    #[error("cannot tell which address was opened: {0}")]
+    Address(io::Error),
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A room other than the store cannot be opened; the message says which and what to do.
+    #[error(transparent)]
+    Room(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StartError {
+    fn room(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Room(Box::new(error))
+    }
 }
 
 /// The collector, as a recipe.
@@ -55,7 +81,8 @@ pub struct Running {
     /// Where OTLP over gRPC listens.
     pub otlp_grpc: SocketAddr,
     stop: watch::Sender<bool>,
-    doors: Vec<JoinHandle<()>>,
+    /// Doors, watcher and deliveries: everything that hands rows to the store, or reads them.
+    tasks: Vec<JoinHandle<()>>,
     drained: JoinHandle<()>,
 }
 
@@ -68,35 +95,112 @@ impl Collector {
         let http = listen(config.http, "dashboard and API", "--http", &config).await?;
         let otlp_http = listen(config.otlp_http, "OTLP/HTTP", "--otlp-http", &config).await?;
         let otlp_grpc = listen(config.otlp_grpc, "OTLP/gRPC", "--otlp-grpc", &config).await?;
-        let addresses = [&http, &otlp_http, &otlp_grpc].map(|listener| {
-            listener
-                .local_addr()
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
-        });
-        let folder = Folder::open(&config.data)?;
-        let Opened { store, drained, .. } = store::open(folder, config.store.clone()).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let receiver = Receiver::new(store, clock);
+        let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Address);
+        let (http_at, otlp_http_at, otlp_grpc_at) =
+            (address(&http)?, address(&otlp_http)?, address(&otlp_grpc)?);
+        let Rooms {
+            store,
+            drained,
+            pages,
+            watcher,
+            alerts,
+            wake,
+        } = Rooms::open(&config, http_at).await?;
+        let receiver = Receiver::new(store, Arc::new(SystemClock));
         let (stop, stopping) = watch::channel(false);
-        let doors = vec![
-            serve_http(http, health(), stopping.clone()),
-            serve_http(
-                otlp_http,
-                receiver::http::router(receiver.clone()),
-                stopping.clone(),
-            ),
-            serve_grpc(otlp_grpc, receiver, stopping),
+        let otlp = receiver::http::router(receiver.clone());
+        let tasks = vec![
+            serve_http(http, pages, stopping.clone()),
+            serve_http(otlp_http, otlp, stopping.clone()),
+            serve_grpc(otlp_grpc, receiver, stopping.clone()),
+            tokio::spawn(watcher.run(stopping.clone())),
+            tokio::spawn(alerts.run(wake, stopping)),
         ];
-        let [http, otlp_http, otlp_grpc] = addresses;
         Ok(Running {
-            http,
-            otlp_http,
-            otlp_grpc,
+            http: http_at,
+            otlp_http: otlp_http_at,
+            otlp_grpc: otlp_grpc_at,
             stop,
-            doors,
+            tasks,
             drained,
         })
     }
+}
+
+/// The rooms behind the doors, connected.
+struct Rooms {
+    store: Store,
+    drained: JoinHandle<()>,
+    /// Dashboard and API, with their guards.
+    pages: Router,
+    watcher: Watcher,
+    alerts: Alerts,
+    wake: Arc<Notify>,
+}
+
+impl Rooms {
+    async fn open(config: &Config, http: SocketAddr) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // The folder's lock comes first: whoever holds it may touch the rest.
+        let folder = Folder::open(&config.data)?;
+        let access = Arc::new(Access::open(&config.data).map_err(StartError::room)?);
+        let database = Database::open(&config.data).map_err(StartError::room)?;
+        let alerts = Alerts::new(&config.alert, &database, &clock).map_err(StartError::room)?;
+        let opened = store::open(folder, config.store.clone()).await?;
+        let engine = Engine::new(opened.lake, config.sql).map_err(StartError::room)?;
+        let engine = Arc::new(engine);
+        let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(Arc::clone(&engine)));
+        let settings = WatchSettings {
+            dashboard_url: Some(public_url(config, http)),
+            ..config.watch.clone()
+        };
+        let control = Control::new(
+            database.clone(),
+            Arc::clone(&lanes),
+            Arc::clone(&clock),
+            &settings,
+        );
+        let api = ApiState {
+            access,
+            control: Arc::new(control),
+            database: database.clone(),
+            engine,
+        };
+        let wake = Arc::new(Notify::new());
+        let watcher = Watcher::new(Parts {
+            settings,
+            database,
+            lanes,
+            rows: Arc::new(opened.control),
+            clock,
+            endpoints: names(&config.alert),
+            wake: Arc::clone(&wake),
+        });
+        Ok(Self {
+            store: opened.store,
+            drained: opened.drained,
+            pages: guarded(api::router(api), &config.hosts),
+            watcher,
+            alerts,
+            wake,
+        })
+    }
+}
+
+/// Host and Origin are checked before anything else looks at a request.
+fn guarded(router: Router, hosts: &[String]) -> Router {
+    let rules = Arc::new(HostRules::new(hosts));
+    router.layer(middleware::from_fn_with_state(rules, origin::check))
+}
+
+fn public_url(config: &Config, http: SocketAddr) -> String {
+    let given = config.public_url.clone();
+    given.unwrap_or_else(|| format!("http://{http}"))
+}
+
+fn names(alert: &AlertSettings) -> Vec<String> {
+    let endpoints = alert.endpoints.iter();
+    endpoints.map(|endpoint| endpoint.name.clone()).collect()
 }
 
 impl Running {
@@ -104,18 +208,11 @@ impl Running {
     pub async fn drain(self) {
         // Nobody listening means that the doors are closed already.
         let _ = self.stop.send(true);
-        for door in self.doors {
-            let _ = door.await;
+        for task in self.tasks {
+            let _ = task.await;
         }
         let _ = self.drained.await;
     }
-}
-
-fn health() -> Router {
-    // Doors open only after replay, so whoever gets through finds a collector that is ready.
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ready\n" }))
 }
 
 async fn listen(

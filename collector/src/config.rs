@@ -4,17 +4,22 @@
 //! [`Config`], in which every value is usable. Unknown keys are errors: a misspelt limit that is
 //! silently ignored is no limit.
 
+mod file;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::Deserialize;
+use fathomline_queries::{drift::Policy, engine::EngineLimits};
 
-use crate::store::StoreSettings;
-
-const SECOND_US: i64 = 1_000_000;
+use self::file::{RawAlert, RawConfig, RawDrift, RawSql, RawStore};
+use crate::{
+    alert::{AlertSettings, Endpoint},
+    store::StoreSettings,
+    watch::WatchSettings,
+};
 
 /// Everything a collector needs to know at start.
 #[derive(Clone, Debug)]
@@ -29,7 +34,23 @@ pub struct Config {
     pub otlp_grpc: SocketAddr,
     /// Listen beyond loopback without authentication.
     pub insecure: bool,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) public_url: Option<String>,
     pub(crate) store: StoreSettings,
+    pub(crate) sql: EngineLimits,
+    pub(crate) watch: WatchSettings,
+    pub(crate) alert: AlertSettings,
+}
+
+/// A receiver of webhooks, for programs that configure a collector without a file.
+#[derive(Clone, Debug)]
+pub struct AlertEndpoint {
+    /// Stable name; deliveries are listed under it.
+    pub name: String,
+    /// Where to POST.
+    pub url: String,
+    /// File that holds the `whsec_` secret.
+    pub secret_file: PathBuf,
 }
 
 /// Why the configuration cannot be used.
@@ -63,88 +84,179 @@ pub enum ConfigError {
     },
 }
 
-/// The file as written; every key is optional.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawConfig {
-    data: Option<PathBuf>,
-    http: RawHttp,
-    otlp: RawOtlp,
-    store: RawStore,
-    drift: RawDrift,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawHttp {
-    listen: Option<SocketAddr>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawOtlp {
-    http: Option<SocketAddr>,
-    grpc: Option<SocketAddr>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawStore {
-    seal_after: Option<String>,
-    seal_bytes: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawDrift {
-    lane: Option<String>,
-}
-
 impl Config {
     /// Reads `file`, or gives the defaults.
     ///
     /// # Errors
     /// When the file cannot be read, has an unknown key, or a value out of its range.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let raw = match file {
-            None => RawConfig::default(),
-            Some(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-                        path: path.to_owned(),
-                        source,
-                    })?;
-                toml::from_str(&text).map_err(|source| ConfigError::Invalid {
-                    path: path.to_owned(),
-                    source: Box::new(source),
-                })?
-            }
+        let Some(path) = file else {
+            return Self::check(RawConfig::default());
         };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let raw = toml::from_str(&text).map_err(|source| ConfigError::Invalid {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
         Self::check(raw)
+    }
+
+    /// Reads the same from text, for programs that embed a collector.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let raw = toml::from_str(text).map_err(|source| ConfigError::Invalid {
+            path: PathBuf::from("given as text"),
+            source: Box::new(source),
+        })?;
+        Self::check(raw)
+    }
+
+    /// Tells one more endpoint, which may be on this machine.
+    pub fn tell(&mut self, endpoint: AlertEndpoint) {
+        let AlertEndpoint {
+            name,
+            url,
+            secret_file,
+        } = endpoint;
+        self.alert.allow_internal = true;
+        self.alert.endpoints.push(Endpoint {
+            name,
+            url,
+            secret_file,
+        });
     }
 
     fn check(raw: RawConfig) -> Result<Self, ConfigError> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let lane = duration("drift.lane", raw.drift.lane.as_deref(), "60s")?;
-        let seal_after = duration("store.seal_after", raw.store.seal_after.as_deref(), "60s")?;
+        let (store, watch) = (store(&raw.store, &raw.drift)?, watch(&raw.drift)?);
         Ok(Self {
             data: raw.data.unwrap_or_else(|| PathBuf::from("fathomline-data")),
-            http: raw.http.listen.unwrap_or(loopback(8330)),
-            otlp_http: raw.otlp.http.unwrap_or(loopback(4318)),
-            otlp_grpc: raw.otlp.grpc.unwrap_or(loopback(4317)),
+            http: raw.http.listen.unwrap_or_else(|| loopback(8330)),
+            otlp_http: raw.otlp.http.unwrap_or_else(|| loopback(4318)),
+            otlp_grpc: raw.otlp.grpc.unwrap_or_else(|| loopback(4317)),
             insecure: false,
-            store: StoreSettings {
-                seal_after,
-                seal_bytes: raw.store.seal_bytes.unwrap_or(64 << 20),
-                lane_us: i64::try_from(lane.as_micros()).unwrap_or(60 * SECOND_US),
-            },
+            hosts: raw.http.hosts,
+            public_url: raw.http.public_url,
+            store,
+            sql: sql(&raw.sql)?,
+            watch,
+            alert: alert(raw.alert)?,
         })
+    }
+}
+
+fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError> {
+    let lane = lane(drift)?;
+    Ok(StoreSettings {
+        seal_after: duration("store.seal_after", raw.seal_after.as_deref(), "60s")?,
+        seal_bytes: positive("store.seal_bytes", raw.seal_bytes, 64 << 20)?,
+        lane_us: i64::try_from(lane.as_micros()).unwrap_or(i64::MAX),
+    })
+}
+
+fn sql(raw: &RawSql) -> Result<EngineLimits, ConfigError> {
+    let defaults = EngineLimits::default();
+    let count = |key, value, default: usize| {
+        positive(key, value, default as u64)
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    };
+    Ok(EngineLimits {
+        memory_bytes: count("sql.memory_bytes", raw.memory_bytes, defaults.memory_bytes)?,
+        deadline: duration("sql.deadline", raw.deadline.as_deref(), "30s")?,
+        rows_max: count("sql.rows_max", raw.rows_max, defaults.rows_max)?,
+    })
+}
+
+fn watch(raw: &RawDrift) -> Result<WatchSettings, ConfigError> {
+    let lane = lane(raw)?;
+    // Two lanes: at the minute, the two minutes that a device may be late.
+    let lateness = match raw.lateness.as_deref() {
+        None => lane * 2,
+        text => duration("drift.lateness", text, "")?,
+    };
+    let defaults = Policy::default();
+    let budget = positive(
+        "drift.series_budget",
+        raw.series_budget.map(u64::from),
+        u64::from(defaults.series_budget),
+    )?;
+    let pages = raw
+        .false_pages_per_30_days
+        .unwrap_or(defaults.false_pages_per_30_days);
+    if !(pages.is_finite() && pages > 0.0) {
+        return Err(ConfigError::Value {
+            key: "drift.false_pages_per_30_days",
+            value: pages.to_string(),
+            advice: "write a number above 0; 1 is the default",
+        });
+    }
+    let policy = Policy {
+        series_budget: u32::try_from(budget).unwrap_or(u32::MAX),
+        false_pages_per_30_days: pages,
+        ..defaults
+    };
+    let settings = WatchSettings::new(lane, lateness, policy);
+    Ok(match &raw.metrics {
+        None => settings,
+        Some(metrics) => WatchSettings {
+            metrics: metrics.clone(),
+            ..settings
+        },
+    })
+}
+
+fn lane(raw: &RawDrift) -> Result<Duration, ConfigError> {
+    duration("drift.lane", raw.lane.as_deref(), "60s")
+}
+
+fn alert(raw: RawAlert) -> Result<AlertSettings, ConfigError> {
+    let defaults = AlertSettings::default();
+    let retry = match raw.retry {
+        None => defaults.retry,
+        Some(delays) => delays
+            .iter()
+            .map(|delay| pause("alert.retry", delay))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(AlertSettings {
+        endpoints: raw.endpoints.into_iter().map(Endpoint::from).collect(),
+        allow_internal: raw.allow_internal,
+        retry,
+        timeout: duration("alert.timeout", raw.timeout.as_deref(), "15s")?,
+    })
+}
+
+fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<u64, ConfigError> {
+    match value {
+        Some(0) => Err(ConfigError::Value {
+            key,
+            value: "0".to_owned(),
+            advice: "write a whole number above 0",
+        }),
+        value => Ok(value.unwrap_or(default)),
     }
 }
 
 /// A duration such as `500ms`, `5s`, `10min`, `1h`.
 fn duration(key: &'static str, text: Option<&str>, default: &str) -> Result<Duration, ConfigError> {
     let text = text.unwrap_or(default);
+    pause(key, text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| ConfigError::Value {
+            key,
+            value: text.to_owned(),
+            advice: "write a whole number above 0 and a unit: ms, s, min or h",
+        })
+}
+
+/// The same, or nothing: `0s`.
+fn pause(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -156,47 +268,20 @@ fn duration(key: &'static str, text: Option<&str>, default: &str) -> Result<Dura
         "h" => Some(3_600_000),
         _ => None,
     };
-    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
+    let number = number.parse::<u64>().ok();
     let millis = number
         .zip(millis)
         .and_then(|(number, millis)| number.checked_mul(millis));
+    // A century: longer ones overflow times in microseconds.
+    let millis = millis.filter(|millis| *millis <= 100 * 365 * 86_400_000);
     millis
         .map(Duration::from_millis)
         .ok_or_else(|| ConfigError::Value {
             key,
             value: text.to_owned(),
-            advice: "write a whole number above 0 and a unit: ms, s, min or h",
+            advice: "write a whole number and a unit: ms, s, min or h",
         })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fathomline.toml");
-        std::fs::write(&path, text).unwrap();
-        Config::load(Some(&path))
-    }
-
-    #[test]
-    fn an_empty_file_gives_the_documented_defaults() {
-        let config = parse("").unwrap();
-        assert_eq!(config.http.to_string(), "127.0.0.1:8330");
-        assert_eq!(config.store.lane_us, 60 * SECOND_US);
-    }
-
-    #[test]
-    fn misspelt_keys_and_bad_values_say_what_and_where() {
-        let error = parse("[store]\nseal_afer = \"1s\"")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("seal_afer") && error.contains("fathomline.toml"),
-            "{error}"
-        );
-        let error = parse("[drift]\nlane = \"soon\"").unwrap_err().to_string();
-        assert!(error.contains("drift.lane = soon"), "{error}");
-    }
-}
+mod tests;

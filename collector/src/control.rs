@@ -61,9 +61,19 @@ pub(crate) struct Missing {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ControlError {
     #[error("cannot freeze the span from {from_us} to {to_us}: {why}")]
-    Span { from_us: i64, to_us: i64, why: String },
-    #[error("no watched series of model {model:?} has a lane between {from_us} and {to_us}; check model, version and span against GET /api/v1/verdicts")]
-    Nothing { model: String, from_us: i64, to_us: i64 },
+    Span {
+        from_us: i64,
+        to_us: i64,
+        why: String,
+    },
+    #[error(
+        "no watched series of model {model:?} has a lane between {from_us} and {to_us}; check model, version and span against GET /api/v1/verdicts"
+    )]
+    Nothing {
+        model: String,
+        from_us: i64,
+        to_us: i64,
+    },
     #[error("cannot read the lanes of the span: {0}")]
     Lanes(LanesError),
     #[error("cannot keep the reference of {name}: {why}")]
@@ -126,9 +136,15 @@ impl Control {
         let freeze = move || freeze_all(&lanes, &policy);
         let frozen = tokio::task::spawn_blocking(freeze).await;
         let (bodies, shortfalls) = frozen.map_err(|_| DatabaseError::Stopped)??;
-        let made = bodies.into_iter().map(|body| body.frozen(span, now_us, actor)).collect();
+        let made = bodies
+            .into_iter()
+            .map(|body| body.frozen(span, now_us, actor))
+            .collect();
         let references = self.store(made, request, actor, now_us).await?;
-        Ok(FreezeAnswer { references, shortfalls })
+        Ok(FreezeAnswer {
+            references,
+            shortfalls,
+        })
     }
 
     async fn store(
@@ -141,7 +157,10 @@ impl Control {
         if made.is_empty() {
             return Ok(Vec::new());
         }
-        let hashes: Vec<&str> = made.iter().map(|(frozen, _)| frozen.hash.as_str()).collect();
+        let hashes: Vec<&str> = made
+            .iter()
+            .map(|(frozen, _)| frozen.hash.as_str())
+            .collect();
         let detail = serde_json::json!({
             "from_us": request.from_us,
             "to_us": request.to_us,
@@ -245,7 +264,10 @@ fn freeze_all(
 }
 
 fn body(key: &SeriesKey, reference: &Reference) -> Result<Body, ControlError> {
-    let failed = |why: String| ControlError::Reference { name: key.to_string(), why };
+    let failed = |why: String| ControlError::Reference {
+        name: key.to_string(),
+        why,
+    };
     let bytes = postcard::to_allocvec(reference).map_err(|error| failed(error.to_string()))?;
     if bytes.len() > REFERENCE_BYTES_MAX {
         return Err(failed(format!(

@@ -2,6 +2,10 @@
 //!
 //! ```text
 //!  devices --OTLP--> receiver --> intake --> store --> tables
+//!                                              |
+//!  pipelines <--webhook-- alert <-- watch <----+----> api, dashboard --> people
+//!                                     |               |
+//!                                     +-- database <-- control
 //! ```
 //!
 //! | room | owns |
@@ -9,16 +13,28 @@
 //! | `receiver` | where data enters: OTLP over gRPC and HTTP |
 //! | `intake` | pure: request to points and rejections |
 //! | `store` | where data rests: log, ledger, Delta tables |
+//! | `watch` | where data is judged: lanes to verdicts |
+//! | `alert` | who is told: one signed webhook a change of state |
+//! | `control` | changes that people ask for, through `access` |
+//! | `access` | who may do what; which names this server answers to |
+//! | `api` | the HTTP API |
+//! | `database` | changing state, in SQLite |
 //! | `clock` | the only reader of system time |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
+mod alert;
+mod api;
 pub mod clock;
 mod collector;
 mod config;
+mod control;
+mod database;
 mod intake;
 mod receiver;
 mod store;
+mod watch;
 
 pub use collector::{Collector, Running, StartError};
-pub use config::{Config, ConfigError};
+pub use config::{AlertEndpoint, Config, ConfigError};
 pub use store::StoreError;

@@ -11,12 +11,14 @@
 //! | `wal.rs` | append, sync, replay |
 //! | `writer.rs` | the one writer: decide, append, show, acknowledge, seal |
 //! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
+//! | `control.rs` | verdicts and events: shown at once, committed a little later |
 //! | `tables.rs` | Delta tables, exactly once by `txn` |
 //! | `durable.rs` | a local object store whose `Ok` means durable |
 //! | `folder.rs` | layout, format version and lock of the data folder |
 //! | `stall.rs` | debug builds only: stop where a test wants to kill us |
 
 mod committer;
+mod control;
 mod durable;
 mod folder;
 mod frame;
@@ -32,9 +34,10 @@ use std::time::Duration;
 use fathomline_wire::rejection::Rejection;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use control::ControlTables;
 pub(crate) use folder::Folder;
 pub use open::StoreError;
-pub(crate) use open::{Opened, open};
+pub(crate) use open::open;
 
 use crate::intake::{Arrival, Refusal, Rejected};
 

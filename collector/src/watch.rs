@@ -13,6 +13,7 @@
 //! | [`judge`] | lanes folded into detectors, verdicts and changes (pure) |
 //! | [`run`] | the tick, and the loop around it |
 //! | [`forward`] | copies of verdicts and events for the Delta tables |
+//! | [`tables`] | where lanes come from and copies go in a running collector |
 //!
 //! Records that arrive after their lane was judged are counted and shown with the series' next
 //! verdicts; they do not revise the verdict yet.
@@ -23,6 +24,9 @@ pub(crate) mod lanes;
 mod plan;
 mod run;
 pub(crate) mod schedule;
+#[cfg(test)]
+pub(crate) mod script;
+pub(crate) mod tables;
 
 use std::time::Duration;
 
@@ -58,16 +62,14 @@ pub(crate) struct WatchSettings {
 }
 
 impl WatchSettings {
-    /// The defaults for lanes of `lane`, which close after `lateness`.
-    pub(crate) fn new(lane: Duration, lateness: Duration) -> Self {
+    /// Settings for lanes of `lane`, which close after `lateness`; judged by `policy` otherwise.
+    pub(crate) fn new(lane: Duration, lateness: Duration, policy: Policy) -> Self {
         let cadence = Cadence::new(lane, lateness);
+        let lane_us = cadence.lane_us;
         Self {
             cadence,
             metrics: METRICS.map(str::to_owned).to_vec(),
-            policy: Policy {
-                lane_us: cadence.lane_us,
-                ..Policy::default()
-            },
+            policy: Policy { lane_us, ..policy },
             dashboard_url: None,
         }
     }

@@ -13,7 +13,8 @@ SELECT
     devices
 FROM (
     SELECT
-        date_bin($step, start_time, $from) AS start_time,
+        arrow_cast(date_bin($step, start_time, $from), 'Timestamp(Microsecond, Some("UTC"))')
+            AS start_time,
         sum(count) AS count,
         sum(sum) AS sum,
         devices_count(devices_merge(devices)) AS devices,

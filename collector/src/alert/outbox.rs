@@ -13,7 +13,7 @@ use super::webhook::{Reply, ReplyKind, Webhook};
 use crate::{
     clock::Clock,
     database::{
-        Database, DatabaseError,
+        Database, DatabaseError, events,
         outbox::{self, Attempt, Due, Fate},
     },
 };
@@ -106,6 +106,9 @@ impl Outbox {
         let digest = self.webhook.url_digest();
         let work = move |t: &rusqlite::Transaction<'_>| {
             outbox::record(t, due.id, &attempt, fate)?;
+            if fate == Fate::Delivered {
+                events::delivered(t, &due.letter.event_id, &endpoint, ended_us)?;
+            }
             if fate == Fate::Stopped {
                 outbox::stop_endpoint(t, &endpoint, &digest, ended_us)?;
             }

@@ -76,7 +76,11 @@ impl Story<'_> {
         let series = key.id();
         VerdictChanged {
             state: self.change.to.word().to_owned(),
-            previous: self.change.from.map_or("undecided", AlertState::word).to_owned(),
+            previous: self
+                .change
+                .from
+                .map_or("undecided", AlertState::word)
+                .to_owned(),
             link: self.dashboard_url.map(|url| link(url, &series)),
             series,
             service: key.service.clone(),
@@ -85,7 +89,9 @@ impl Story<'_> {
             variant: key.variant.clone(),
             device_class: key.device_class.clone(),
             metric: key.metric.clone(),
-            unit: names::metric(&key.metric).map_or("1", |metric| metric.unit).to_owned(),
+            unit: names::metric(&key.metric)
+                .map_or("1", |metric| metric.unit)
+                .to_owned(),
             window: Span {
                 start: rfc3339(verdict.start_us),
                 end: rfc3339(verdict.end_us),

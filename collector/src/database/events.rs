@@ -2,7 +2,7 @@
 //! to the Delta table, in order of their id.
 
 use fathomline_queries::rows::EventRow;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{Result, next_row};
 
@@ -19,6 +19,34 @@ pub(crate) fn insert(transaction: &Transaction<'_>, event: &EventRow) -> Result<
         event.body
     ])?;
     Ok(())
+}
+
+/// What an endpoint took is an event of its own, about the same subject.
+pub(crate) const DELIVERED: &str = "fathomline.webhook.delivered";
+
+/// Adds that `endpoint` took the event `event_id`, if that event is kept here.
+pub(crate) fn delivered(
+    transaction: &Transaction<'_>,
+    event_id: &str,
+    endpoint: &str,
+    now_us: i64,
+) -> Result<()> {
+    let sql = "SELECT subject FROM events WHERE event_id = ?1";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let subject = statement
+        .query_row([event_id], |row| row.get(0))
+        .optional()?;
+    let Some(subject) = subject else {
+        return Ok(());
+    };
+    let event = EventRow {
+        time: now_us,
+        id: format!("{event_id}-{endpoint}"),
+        kind: DELIVERED.to_owned(),
+        subject,
+        body: serde_json::json!({ "event": event_id, "endpoint": endpoint }).to_string(),
+    };
+    insert(transaction, &event)
 }
 
 /// Up to `limit` events after row `after`, oldest first, each with its row id.

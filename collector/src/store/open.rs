@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Folder, QUEUE_ARRIVALS_MAX, Store, StoreSettings,
+    ControlTables, Folder, QUEUE_ARRIVALS_MAX, Store, StoreSettings,
     committer::{Checkpoint, Committer, read_checkpoint},
     frame::Frame,
     ledger::Ledger,
@@ -59,6 +59,10 @@ pub enum StoreError {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Store,
+    /// Everything acknowledged, for queries.
+    pub(crate) lake: Arc<Lake>,
+    /// Where verdicts and events go.
+    pub(crate) control: ControlTables,
     /// Ends once every clone of `store` is gone and everything acknowledged is committed.
     pub(crate) drained: JoinHandle<()>,
 }
@@ -74,6 +78,7 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
     };
     let (ledger, last) = replay(&folder, &committer).await?;
     let lake = Arc::new(lake(&tables, last).await?);
+    let control = ControlTables::new(tables, lake.clone(), settings.seal_after);
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
     let writer = Writer {
@@ -91,9 +96,11 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
         .name("store-writer".into())
         .spawn(move || writer.run(offers))
         .map_err(log_error)?;
-    let drained = tokio::spawn(committer.run(segments, lake));
+    let drained = tokio::spawn(committer.run(segments, lake.clone()));
     Ok(Opened {
         store: Store { queue },
+        lake,
+        control,
         drained,
     })
 }

@@ -30,12 +30,15 @@ pub(crate) trait ControlRows: Send + Sync {
     async fn last_row(&self, table: Table) -> Result<i64, RowsError>;
 
     /// Takes the rows up to `last_row`, one batch a table that has any, and shows them to queries;
-    /// each table commits them under `txn("control", last_row)`, now or soon.
+    /// each table commits them under `txn("control", last row)`, soon. All of them or none.
     async fn append(
         &self,
         last_row: i64,
         batches: Vec<(Table, RecordBatch)>,
     ) -> Result<(), RowsError>;
+
+    /// Commits what has waited long enough; everything if `now`.
+    async fn commit(&self, now: bool) -> Result<(), RowsError>;
 }
 
 /// Why rows were not copied; they stay where they are and are tried again.
@@ -46,7 +49,10 @@ pub(super) enum ForwardError {
     #[error(transparent)]
     Batch(#[from] RowError),
     #[error("cannot store rows of {table}: {source}")]
-    Store { table: &'static str, source: RowsError },
+    Store {
+        table: &'static str,
+        source: RowsError,
+    },
 }
 
 /// Knows how far the copies have come.
@@ -66,26 +72,25 @@ impl Forwarder {
         }
     }
 
-    /// Copies everything that is there.
-    pub(super) async fn forward(&mut self) -> Result<(), ForwardError> {
-        let copied = self.copy().await;
-        if copied.is_err() {
-            // One table may have taken its rows and the other not: ask both again.
-            self.reached.clear();
-        }
-        copied
+    /// Copies everything that is there, and commits what is due; everything if `last`.
+    pub(super) async fn forward(&mut self, last: bool) -> Result<(), ForwardError> {
+        self.copy().await?;
+        self.rows.commit(last).await.map_err(stored)
     }
 
     async fn copy(&mut self) -> Result<(), ForwardError> {
         loop {
             let verdicts = self.reached(Table::Verdicts).await?;
             let events = self.reached(Table::Events).await?;
-            let page = self.database.transact(move |t| page(t, verdicts, events)).await?;
+            let page = self
+                .database
+                .transact(move |t| page(t, verdicts, events))
+                .await?;
             let Some(last_row) = page.last_row() else {
                 return Ok(());
             };
             let stored = self.rows.append(last_row, page.batches()?).await;
-            stored.map_err(|source| ForwardError::Store { table: "verdicts and events", source })?;
+            stored.map_err(self::stored)?;
             // After a cut-off copy one table may be ahead of the other's next row.
             for reached in self.reached.values_mut() {
                 *reached = last_row.max(*reached);
@@ -98,10 +103,18 @@ impl Forwarder {
             return Ok(*row);
         }
         let row = self.rows.last_row(table).await;
-        let row = row.map_err(|source| ForwardError::Store { table: table.name(), source })?;
+        let row = row.map_err(|source| ForwardError::Store {
+            table: table.name(),
+            source,
+        })?;
         self.reached.insert(table.name(), row);
         Ok(row)
     }
+}
+
+fn stored(source: RowsError) -> ForwardError {
+    let table = "verdicts and events";
+    ForwardError::Store { table, source }
 }
 
 /// Rows to copy, none of them newer than the last of a full page.
@@ -129,7 +142,11 @@ fn page(
     let full = |rows: usize, last: Option<i64>| last.filter(|_| rows == PAGE_ROWS_MAX as usize);
     let verdicts_end = full(page.verdicts.len(), page.verdicts.last().map(|(id, _)| *id));
     let events_end = full(page.events.len(), page.events.last().map(|(id, _)| *id));
-    let end = [verdicts_end, events_end].into_iter().flatten().min().unwrap_or(i64::MAX);
+    let end = [verdicts_end, events_end]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(i64::MAX);
     page.verdicts.retain(|(id, _)| *id <= end);
     page.events.retain(|(id, _)| *id <= end);
     Ok(page)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use fathomline_queries::{
-    drift::{Detector, Distances, Lane, Leading, SeriesKey, Verdict, VerdictState},
+    drift::{Detector, Distances, Lane, Leading, Reference, SeriesKey, Verdict, VerdictState},
     rows::{EventRow, VerdictRow},
 };
 use serde::Serialize;
@@ -66,6 +66,27 @@ struct Evidence<'a> {
     /// Records of recent lanes that arrived too late to be judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     late_records: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<ReferenceSpan>,
+}
+
+/// What was held against, for whoever wants to draw it.
+#[derive(Serialize)]
+struct ReferenceSpan {
+    from_us: i64,
+    to_us: i64,
+    records: u64,
+}
+
+impl ReferenceSpan {
+    fn of(reference: &Reference) -> Self {
+        let (from_us, to_us) = reference.span_us();
+        Self {
+            from_us,
+            to_us,
+            records: reference.count(),
+        }
+    }
 }
 
 /// Judges every lane of the plan's span.
@@ -99,7 +120,9 @@ impl Judging<'_> {
             return self.without_detector(key, &series, lanes);
         };
         let folded_until_us = watched.folded_until_us;
-        let remembered_us = watched.began_us.max(folded_until_us - self.plan.look_back_us);
+        let remembered_us = watched
+            .began_us
+            .max(folded_until_us - self.plan.look_back_us);
         for lane in lanes {
             if lane.end_us > folded_until_us && lane.end_us <= self.plan.span.to_us {
                 self.fold(key, &series, &mut watched, lane)?;
@@ -120,8 +143,13 @@ impl Judging<'_> {
     ) -> Result<(), JudgeError> {
         let verdict = watched.detector.fold(&watched.reference, lane);
         watched.folded_until_us = lane.end_us;
-        let count = LaneCount { judged: signed(lane.count), late: 0 };
-        self.judged.counts.insert((series.to_owned(), lane.end_us), count);
+        let count = LaneCount {
+            judged: signed(lane.count),
+            late: 0,
+        };
+        self.judged
+            .counts
+            .insert((series.to_owned(), lane.end_us), count);
         let revision = self.next_revision(series, lane.end_us);
         self.alert(key, series, &verdict, revision)?;
         let evidence = Evidence {
@@ -129,6 +157,7 @@ impl Judging<'_> {
             distances: verdict.distances.as_ref(),
             shortfall: verdict.shortfall.as_deref(),
             late_records: self.late_records(series),
+            reference: Some(ReferenceSpan::of(&watched.reference)),
         };
         let row = VerdictRow {
             revision,
@@ -183,6 +212,7 @@ impl Judging<'_> {
             distances: None,
             shortfall: Some(&shortfall),
             late_records: None,
+            reference: None,
         };
         let evidence = serde_json::to_string(&evidence)?;
         let due = (self.plan.judged_until_us + 1)..=self.plan.span.to_us;
@@ -241,7 +271,9 @@ impl Judging<'_> {
         }
         let order = |row: &VerdictRow| (row.time, row.series.clone());
         self.judged.verdicts.sort_by_cached_key(order);
-        self.judged.events.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        self.judged
+            .events
+            .sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         Ok(self.judged)
     }
 }
@@ -252,9 +284,7 @@ fn shortfall(unwatched: Option<Unwatched>) -> String {
         Some(Unwatched::Budget(budget)) => format!(
             "not watched: the series budget of {budget} is used up by busier series; raise drift.series_budget"
         ),
-        Some(Unwatched::Unreadable) => {
-            "its reference cannot be read; freeze a new one".to_owned()
-        }
+        Some(Unwatched::Unreadable) => "its reference cannot be read; freeze a new one".to_owned(),
     }
 }
 

@@ -95,7 +95,10 @@ pub(super) fn load(
         }
     };
     let (watched, unwatched) = admit(transaction, settings, cache)?;
-    let folded = watched.values().map(|watched| watched.folded_until_us).min();
+    let folded = watched
+        .values()
+        .map(|watched| watched.folded_until_us)
+        .min();
     let done_until_us = folded.map_or(judged_until_us, |folded| folded.min(judged_until_us));
     let Some(span) = cadence.due(done_until_us, now_us) else {
         return Ok(None);
@@ -131,7 +134,11 @@ fn admit(
         .map(|checkpoint| (checkpoint.series.clone(), checkpoint))
         .collect();
     let mut in_force = references::in_force(transaction)?;
-    let kept = |frozen: &Frozen| stored.get(&frozen.series).is_some_and(|c| c.policy == policy);
+    let kept = |frozen: &Frozen| {
+        stored
+            .get(&frozen.series)
+            .is_some_and(|c| c.policy == policy)
+    };
     // A stable sort: within each half the busiest stay first.
     in_force.sort_by_key(|frozen| !kept(frozen));
     let (mut watched, mut unwatched) = (BTreeMap::new(), BTreeMap::new());
@@ -183,7 +190,9 @@ fn begin(
     let predecessor = checkpoint.filter(|c| c.reference == frozen.hash);
     let began_us = match predecessor {
         Some(checkpoint) => checkpoint.folded_until_us,
-        None => frozen.to_us.max(frozen.created_us.saturating_sub(BACKLOG_MAX_US)),
+        None => frozen
+            .to_us
+            .max(frozen.created_us.saturating_sub(BACKLOG_MAX_US)),
     };
     let began_us = settings.cadence.ceil(began_us);
     tracing::info!(
@@ -212,9 +221,14 @@ fn read(
     }
     let body = references::body(transaction, hash)?;
     let reference: Option<Reference> = postcard::from_bytes(&body).ok();
-    let reference = reference.filter(|reference| reference.hash() == hash).map(Arc::new);
+    let reference = reference
+        .filter(|reference| reference.hash() == hash)
+        .map(Arc::new);
     if reference.is_none() {
-        tracing::error!(reference = hash, "cannot read a frozen reference; freeze a new one");
+        tracing::error!(
+            reference = hash,
+            "cannot read a frozen reference; freeze a new one"
+        );
     }
     cache.insert(hash.to_owned(), reference.clone());
     Ok(reference)

@@ -26,9 +26,11 @@ use crate::{
 };
 
 /// The pause between ticks follows the width of lanes, within these bounds.
-const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5);
+const PAUSE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(5);
 
 /// What a watcher works with.
+#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) settings: WatchSettings,
     pub(crate) database: Database,
@@ -50,7 +52,10 @@ enum TickError {
     #[error("cannot read lanes up to {to_us}: {source}")]
     Lanes { to_us: i64, source: LanesError },
     #[error("cannot judge lanes up to {to_us}: {source}")]
-    Judge { to_us: i64, source: judge::JudgeError },
+    Judge {
+        to_us: i64,
+        source: judge::JudgeError,
+    },
 }
 
 /// Judges what is due, again and again.
@@ -85,6 +90,7 @@ impl Watcher {
                 changed = stop.changed() => if changed.is_err() { return },
             }
         }
+        self.forward(true).await;
     }
 
     /// One tick and the copies of what it wrote; whether more lanes may be due.
@@ -93,10 +99,14 @@ impl Watcher {
             tracing::error!(%error, "cannot judge; trying again");
             false
         });
-        if let Err(error) = self.forwarder.forward().await {
+        self.forward(false).await;
+        more
+    }
+
+    async fn forward(&mut self, last: bool) {
+        if let Err(error) = self.forwarder.forward(last).await {
             tracing::error!(%error, "cannot copy verdicts to the tables; trying again");
         }
-        more
     }
 
     /// Judges up to one tick's worth of lanes; `false` when none was due.
@@ -150,10 +160,18 @@ impl Watcher {
 /// Says in the log what others are told, and what came too late.
 fn tell(judged: &Judged) {
     for event in &judged.events {
-        tracing::info!(kind = event.kind, id = event.id, series = event.subject, "alert changed");
+        tracing::info!(
+            kind = event.kind,
+            id = event.id,
+            series = event.subject,
+            "alert changed"
+        );
     }
     if judged.late > 0 {
-        tracing::warn!(records = judged.late, "records arrived after their lane was judged");
+        tracing::warn!(
+            records = judged.late,
+            "records arrived after their lane was judged"
+        );
     }
 }
 

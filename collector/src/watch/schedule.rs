@@ -61,14 +61,35 @@ impl Cadence {
 mod tests {
     use super::*;
 
-    const CADENCE: Cadence = Cadence { lane_us: 60, lateness_us: 120 };
+    const CADENCE: Cadence = Cadence {
+        lane_us: 60,
+        lateness_us: 120,
+    };
 
     #[test]
     fn a_lane_is_due_when_its_lateness_has_passed_and_not_a_moment_before() {
         assert_eq!(CADENCE.due(600, 779), None);
-        assert_eq!(CADENCE.due(600, 780), Some(Span { from_us: 600, to_us: 660 }));
-        assert_eq!(CADENCE.due(600, 839), Some(Span { from_us: 600, to_us: 660 }));
-        assert_eq!(CADENCE.due(600, 840), Some(Span { from_us: 600, to_us: 720 }));
+        assert_eq!(
+            CADENCE.due(600, 780),
+            Some(Span {
+                from_us: 600,
+                to_us: 660
+            })
+        );
+        assert_eq!(
+            CADENCE.due(600, 839),
+            Some(Span {
+                from_us: 600,
+                to_us: 660
+            })
+        );
+        assert_eq!(
+            CADENCE.due(600, 840),
+            Some(Span {
+                from_us: 600,
+                to_us: 720
+            })
+        );
     }
 
     #[test]
@@ -89,7 +110,13 @@ mod tests {
     fn a_clock_that_went_back_and_a_new_width_judge_nothing_twice() {
         assert_eq!(CADENCE.due(6_000, 10), None);
         // 610 was an end of a lane of another width: the lane that ends at 660 would overlap it.
-        assert_eq!(CADENCE.due(610, 840), Some(Span { from_us: 660, to_us: 720 }));
+        assert_eq!(
+            CADENCE.due(610, 840),
+            Some(Span {
+                from_us: 660,
+                to_us: 720
+            })
+        );
         assert_eq!(CADENCE.floor(-1), -60);
     }
 }

@@ -1,0 +1,130 @@
+//! The API over an empty collector: who may ask what, and how it says no.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, header},
+};
+use datafusion::datasource::MemTable;
+use fathomline_queries::{drift::Policy, engine::EngineLimits, lake::Lake, schema::Table};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    clock::MovedClock,
+    watch::{WatchSettings, script::ScriptedLanes},
+};
+
+fn state(folder: &std::path::Path) -> ApiState {
+    let tables = Table::ALL.map(|table| {
+        let empty = MemTable::try_new(table.arrow_schema(), vec![vec![]]).unwrap();
+        (table, Arc::new(empty) as _)
+    });
+    let lake = Arc::new(Lake::new(tables, -1));
+    let second = std::time::Duration::from_secs(1);
+    let settings = WatchSettings::new(second, second, Policy::default());
+    let lanes = ScriptedLanes {
+        until: 40,
+        shift_after: 40,
+        factor: 1.0,
+    };
+    let database = Database::open(folder).unwrap();
+    let clock = Arc::new(MovedClock::at(60_000_000));
+    let control = Control::new(database.clone(), Arc::new(lanes), clock, &settings);
+    ApiState {
+        access: Arc::new(Access::open(folder).unwrap()),
+        control: Arc::new(control),
+        database,
+        engine: Arc::new(Engine::new(lake, EngineLimits::default()).unwrap()),
+    }
+}
+
+async fn ask(router: &Router, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json");
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn looking_needs_no_token_and_freezing_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let router = router(state(folder.path()));
+    let token = std::fs::read_to_string(folder.path().join("admin.token")).unwrap();
+    let freeze = r#"{"model": "tiny", "from_us": 0, "to_us": 40000000}"#;
+    for path in [
+        "/api/v1/references",
+        "/api/v1/verdicts",
+        "/api/v1/deliveries",
+    ] {
+        assert_eq!(ask(&router, "GET", path, "", "").await.0, 200, "{path}");
+        assert_eq!(
+            ask(&router, "GET", path, "wrong", "").await.0,
+            401,
+            "{path}"
+        );
+    }
+    let path = "/api/v1/references";
+    let (status, refused) = ask(&router, "POST", path, "", freeze).await;
+    assert_eq!((status, &refused["error"]["code"]), (401, &json!("token")));
+    let (status, frozen) = ask(&router, "POST", path, token.trim(), freeze).await;
+    assert_eq!(
+        (status, frozen["references"].as_array().map(Vec::len)),
+        (200, Some(2))
+    );
+    let (_, listed) = ask(&router, "GET", path, "", "").await;
+    assert_eq!(listed["references"][0]["created_by"], "admin");
+}
+
+#[tokio::test]
+async fn sql_reads_and_refuses_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let router = router(state(folder.path()));
+    let sql = async |query: &str| {
+        let body = json!({ "query": query }).to_string();
+        ask(&router, "POST", "/api/v1/sql", "", &body).await
+    };
+    let (status, answer) = sql("SELECT count(*) AS n FROM rollups").await;
+    assert_eq!((status, &answer["rows"]), (200, &json!([[0]])));
+    for (query, code) in [
+        ("INSERT INTO rollups SELECT * FROM rollups", "sql_read_only"),
+        (
+            "EXPLAIN ANALYZE INSERT INTO rollups SELECT * FROM rollups",
+            "sql_read_only",
+        ),
+        ("SELECT * FROM '/etc/passwd'", "sql_invalid"),
+        ("SELEKT", "sql_invalid"),
+    ] {
+        let (status, refused) = sql(query).await;
+        assert_eq!(
+            (status, &refused["error"]["code"]),
+            (400, &json!(code)),
+            "{query}"
+        );
+    }
+    let (status, refused) = ask(&router, "POST", "/api/v1/sql", "", r#"{"sql": "x"}"#).await;
+    assert_eq!(status, 422, "{refused}");
+}
+
+#[tokio::test]
+async fn limits_beyond_a_page_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let router = router(state(folder.path()));
+    for query in ["limit=0", "limit=1001", "limit=x", "unknown=1"] {
+        let path = format!("/api/v1/verdicts?{query}");
+        let (status, refused) = ask(&router, "GET", &path, "", "").await;
+        assert_eq!(
+            (status, &refused["error"]["code"]),
+            (400, &json!("malformed")),
+            "{query}"
+        );
+    }
+}

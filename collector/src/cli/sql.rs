@@ -1,0 +1,112 @@
+//! `fathomline sql`: one query, of a running collector or of a data folder.
+//!
+//! In: SQL and where to ask. Out: rows on standard output, everything else on standard error.
+
+mod table;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use fathomline_queries::{
+    committed,
+    engine::{Answer, EngineLimits},
+};
+use serde_json::{Value, json};
+
+/// Longer than the collector's own deadline, so that its answer comes first.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// What to ask, such as "SELECT metric, sum(count) FROM rollups GROUP BY metric".
+    query: String,
+    /// Ask a running collector: committed rows and those acknowledged a moment ago.
+    #[arg(long, default_value = "http://127.0.0.1:8330", conflicts_with = "data")]
+    url: String,
+    /// Read a data folder instead: committed rows only.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// How to print rows.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Aligned columns, for people.
+    Table,
+    /// The answer as the API gives it, for programs.
+    Json,
+}
+
+impl Sql {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let answer = runtime.block_on(self.answer())?;
+        let mut out = io::stdout().lock();
+        let printed = match self.format {
+            Format::Table => table::write(&mut out, &answer),
+            Format::Json => serde_json::to_writer(&mut out, &answer)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out)),
+        };
+        // Whoever stopped reading (`head`) has what was wanted.
+        match printed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error)?,
+            _ => {}
+        }
+        if answer.truncated {
+            remark(&format!(
+                "cut off after {} rows; ask for fewer, or aggregate",
+                answer.rows.len()
+            ));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn answer(&self) -> anyhow::Result<Answer> {
+        match &self.data {
+            None => self.asked().await,
+            Some(folder) => {
+                remark("committed rows only; what waits in the collector's log is not seen");
+                let engine = committed::open(folder, EngineLimits::default()).await?;
+                Ok(engine.query_outside(&self.query).await?)
+            }
+        }
+    }
+
+    async fn asked(&self) -> anyhow::Result<Answer> {
+        let url = format!("{}/api/v1/sql", self.url.trim_end_matches('/'));
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()?;
+        let request = client.post(&url).json(&json!({ "query": self.query }));
+        let response = request.send().await.with_context(|| {
+            format!("cannot ask {url}; start `fathomline serve`, or read a folder with --data")
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            let answer = response.json().await;
+            return answer.with_context(|| format!("cannot read the answer of {url}"));
+        }
+        let refusal: Value = response.json().await.unwrap_or_default();
+        match refusal["error"]["message"].as_str() {
+            Some(message) => bail!("{message}"),
+            None => bail!("{url} answered {status}; is it a Fathomline collector?"),
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is what standard error is for")]
+fn remark(sentence: &str) {
+    eprintln!("fathomline: {sentence}");
+}

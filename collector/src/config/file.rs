@@ -1,0 +1,88 @@
+//! The configuration file as written. Every key is optional; what is unknown is refused.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::alert::Endpoint;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) data: Option<PathBuf>,
+    pub(super) http: RawHttp,
+    pub(super) otlp: RawOtlp,
+    pub(super) store: RawStore,
+    pub(super) sql: RawSql,
+    pub(super) drift: RawDrift,
+    pub(super) alert: RawAlert,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHttp {
+    pub(super) listen: Option<SocketAddr>,
+    /// Names beside loopback under which the dashboard is reached.
+    pub(super) hosts: Vec<String>,
+    /// For links in webhooks.
+    pub(super) public_url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawOtlp {
+    pub(super) http: Option<SocketAddr>,
+    pub(super) grpc: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) seal_after: Option<String>,
+    pub(super) seal_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSql {
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) deadline: Option<String>,
+    pub(super) rows_max: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawDrift {
+    pub(super) lane: Option<String>,
+    pub(super) lateness: Option<String>,
+    pub(super) metrics: Option<Vec<String>>,
+    pub(super) series_budget: Option<u32>,
+    pub(super) false_pages_per_30_days: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAlert {
+    pub(super) allow_internal: bool,
+    pub(super) retry: Option<Vec<String>>,
+    pub(super) timeout: Option<String>,
+    pub(super) endpoints: Vec<RawEndpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEndpoint {
+    name: String,
+    url: String,
+    secret_file: PathBuf,
+}
+
+impl From<RawEndpoint> for Endpoint {
+    fn from(raw: RawEndpoint) -> Self {
+        Self {
+            name: raw.name,
+            url: raw.url,
+            secret_file: raw.secret_file,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a file may say, and what is said about a bad one.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fathomline.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(Some(&path))
+}
+
+#[test]
+fn an_empty_file_gives_the_documented_defaults() {
+    let config = parse("").unwrap();
+    assert_eq!(config.http.to_string(), "127.0.0.1:8330");
+    assert_eq!(config.store.lane_us, 60_000_000);
+    assert_eq!(config.watch.cadence.lateness_us, 120_000_000);
+    assert_eq!(config.watch.policy, Policy::default());
+    assert!(config.alert.endpoints.is_empty() && !config.alert.allow_internal);
+}
+
+#[test]
+fn lanes_are_as_wide_for_the_store_as_for_the_watcher() {
+    let config = parse("[drift]\nlane = \"5s\"\nlateness = \"1s\"\nseries_budget = 32").unwrap();
+    assert_eq!(config.store.lane_us, 5_000_000);
+    assert_eq!(config.watch.policy.lane_us, 5_000_000);
+    assert_eq!(config.watch.cadence.lateness_us, 1_000_000);
+    assert_eq!(config.watch.policy.series_budget, 32);
+}
+
+#[test]
+fn endpoints_and_their_retries_are_read() {
+    let text = "[alert]\nretry = [\"0s\", \"2s\"]\n[[alert.endpoints]]\nname = \"trainer\"\n\
+                url = \"https://example.org\"\nsecret_file = \"/run/secret\"";
+    let alert = parse(text).unwrap().alert;
+    assert_eq!(alert.endpoints[0].name, "trainer");
+    assert_eq!(alert.retry, [Duration::ZERO, Duration::from_secs(2)]);
+}
+
+#[test]
+fn misspelt_keys_and_bad_values_say_what_and_where() {
+    for (text, needles) in [
+        (
+            "[store]\nseal_afer = \"1s\"",
+            &["seal_afer", "fathomline.toml"][..],
+        ),
+        ("[drift]\nlane = \"soon\"", &["drift.lane = soon"]),
+        ("[drift]\nlane = \"0s\"", &["drift.lane = 0s", "above 0"]),
+        ("[drift]\nlane = \"99999999h\"", &["drift.lane = 99999999h"]),
+        ("[drift]\nseries_budget = 0", &["drift.series_budget = 0"]),
+        (
+            "[drift]\nfalse_pages_per_30_days = -1.0",
+            &["drift.false_pages_per_30_days = -1"],
+        ),
+        ("[sql]\nrows_max = 0", &["sql.rows_max = 0"]),
+        ("[alert]\nretry = [\"later\"]", &["alert.retry = later"]),
+        ("[[alert.endpoints]]\nname = \"x\"", &["url"]),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(
+            needles.iter().all(|needle| error.contains(needle)),
+            "{error} lacks {needles:?}"
+        );
+    }
+}
