@@ -169,7 +169,7 @@ fn one_point_rejected(bad: metric::Data, reason: &str) {
     request.resource_metrics[0].scope_metrics[0]
         .metrics
         .push(metric);
-    let answer = house.offer(&device.window_of(&request, 1, span.end_us));
+    let answer = house.offer(&device.window_of(&request, 1));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let response = ExportMetricsServiceResponse::decode(answer.body.as_slice()).unwrap();
     let partial = response.partial_success.expect("a partial success");

@@ -168,7 +168,7 @@ fn no_text_that_a_sender_slipped_in_is_found_anywhere() {
         end_us,
     };
     let device = Device::new(1);
-    house.receive(&device.window_of(&talkative(&device, span), 1, end_us));
+    house.receive(&device.window_of(&talkative(&device, span), 1));
     other_signals_are_refused(&house);
     let malformed = house.offer_bytes(&[], b"\xffcanary-log-body");
     assert_eq!(malformed.status, 400);

@@ -230,7 +230,7 @@ fn a_house_that_was_killed_judges_like_one_that_was_not() {
             house.reopen();
         }
         house.ask(
-            "SELECT series, metric, CAST(time AS BIGINT), state, score, threshold, \"count\", \
+            "SELECT series, metric, CAST(time AS BIGINT) AS time_us, state, score, threshold, \"count\", \
              effective_count, devices, reference FROM verdicts \
              WHERE reference IS NOT NULL ORDER BY series, time, revision",
         )

@@ -88,10 +88,13 @@ fn a_batch_travels_from_a_device_to_a_page() {
         "{}",
         event.body
     );
-    // 12. The page shows it.
-    let page = house.page("/drift");
+    // 12. Whoever looks sees it.
+    let page = house.page("/api/v1/verdicts");
     assert_eq!(page.status, 200);
     for shown in ["kiosk", names::OUTPUT_SURPRISAL, "drifting"] {
-        assert!(page.text().contains(shown), "the drift page lacks {shown}");
+        assert!(
+            page.text().contains(shown),
+            "the list of verdicts lacks {shown}"
+        );
     }
 }

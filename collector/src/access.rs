@@ -245,7 +245,7 @@ mod tests {
     fn a_token_that_others_could_read_or_that_is_none_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        drop(Access::open(folder.path()).unwrap());
+        Access::open(folder.path()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = Access::open(folder.path()).err().unwrap().to_string();
         assert!(

@@ -108,10 +108,10 @@ impl Desk {
             Delivery::Verdict { .. } | Delivery::Other { .. } => StatusCode::NO_CONTENT,
         };
         let mut seen = self.seen.lock().await;
-        if let Delivery::Verdict { id, .. } | Delivery::Other { id } = &delivery {
-            if seen.contains(id) {
-                return answer;
-            }
+        if let Delivery::Verdict { id, .. } | Delivery::Other { id } = &delivery
+            && seen.contains(id)
+        {
+            return answer;
         }
         let id = match &delivery {
             Delivery::Verdict { id, .. } | Delivery::Other { id } => Some(id.clone()),

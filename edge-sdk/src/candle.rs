@@ -98,10 +98,10 @@ fn last_row(logits: &Tensor) -> Result<Tensor> {
 fn with_values<T>(row: &Tensor, act: impl FnOnce(&[f32]) -> T) -> Result<T> {
     if row.dtype() == DType::F32 {
         let (storage, layout) = row.storage_and_layout();
-        if let (Storage::Cpu(values), Some((from, to))) = (&*storage, layout.contiguous_offsets()) {
-            if let Some(values) = values.as_slice::<f32>()?.get(from..to) {
-                return Ok(act(values));
-            }
+        if let (Storage::Cpu(values), Some((from, to))) = (&*storage, layout.contiguous_offsets())
+            && let Some(values) = values.as_slice::<f32>()?.get(from..to)
+        {
+            return Ok(act(values));
         }
     }
     let copy = row

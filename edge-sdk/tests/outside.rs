@@ -1,6 +1,7 @@
 //! The SDK from outside: an application on one side, a collector's door on the other. Proves what
 //! leaves and what happens when the door misbehaves; that the real collector understands it is
 //! proven in the workspace's system tests.
+#![allow(clippy::unwrap_used)]
 
 #[path = "outside/server.rs"]
 mod server;

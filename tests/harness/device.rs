@@ -16,6 +16,8 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
+use super::clock::now_us;
+
 /// One installation of the app under test.
 #[derive(Clone)]
 pub(crate) struct Device {
@@ -59,25 +61,16 @@ impl Device {
 
     /// A window with one record of surprisal a value and as many accepted answers.
     pub(crate) fn window(&self, sequence: u64, span: Span, surprisals: &[f64]) -> Window {
-        self.window_of(
-            &self.request(sequence, span, surprisals),
-            sequence,
-            span.end_us,
-        )
+        self.window_of(&self.request(sequence, span, surprisals), sequence)
     }
 
-    /// Any request under this device's identity.
-    pub(crate) fn window_of(
-        &self,
-        request: &ExportMetricsServiceRequest,
-        sequence: u64,
-        clock_us: i64,
-    ) -> Window {
+    /// Any request under this device's identity, uploaded now.
+    pub(crate) fn window_of(&self, request: &ExportMetricsServiceRequest, sequence: u64) -> Window {
         let headers = vec![
             (names::HEADER_INSTALLATION, self.installation.clone()),
             (names::HEADER_BOOT, self.boot.clone()),
             (names::HEADER_SEQUENCE, sequence.to_string()),
-            (names::HEADER_CLOCK, (clock_us * 1000).to_string()),
+            (names::HEADER_CLOCK, (now_us() * 1000).to_string()),
         ];
         Window {
             headers,

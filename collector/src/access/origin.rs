@@ -48,9 +48,7 @@ impl HostRules {
                 "the host {host:?} is not served here; use localhost, or add the name to http.hosts"
             ));
         }
-        if headers.get(ORIGIN).is_none() {
-            return None;
-        }
+        headers.get(ORIGIN)?;
         let same = single(headers, ORIGIN.as_str()).is_some_and(|origin| is_same(origin, host));
         (!same).then(|| "requests from pages of another origin are not served".to_owned())
     }

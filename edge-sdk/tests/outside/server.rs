@@ -12,26 +12,26 @@ use std::{
 
 /// One request, as it arrived.
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub line: String,
-    pub headers: HashMap<String, String>,
-    pub body: Vec<u8>,
-    pub at: Instant,
+pub(crate) struct Request {
+    pub(crate) line: String,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) at: Instant,
 }
 
 impl Request {
-    pub fn sequence(&self) -> u64 {
+    pub(crate) fn sequence(&self) -> u64 {
         self.headers["fathomline-sequence"].parse().unwrap()
     }
 
-    pub fn boot(&self) -> &str {
+    pub(crate) fn boot(&self) -> &str {
         &self.headers["fathomline-boot"]
     }
 }
 
 /// What to answer.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     Status(u16, &'static str),
     /// Accepts the request and never answers.
     Silence,
@@ -44,14 +44,14 @@ struct State {
 }
 
 /// The server; it lives as long as the test's process.
-pub struct Server {
-    pub endpoint: String,
+pub(crate) struct Server {
+    pub(crate) endpoint: String,
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
 impl Server {
     /// Follows the script, then answers 200.
-    pub fn start(script: impl IntoIterator<Item = Reply>) -> Self {
+    pub(crate) fn start(script: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = State {
@@ -70,12 +70,12 @@ impl Server {
     }
 
     /// What was sent so far.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.0.lock().unwrap().requests.clone()
     }
 
     /// Waits until `count` requests are here.
-    pub fn wait_for(&self, count: usize) -> Vec<Request> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Request> {
         let (state, arrived) = &*self.state;
         let state = state.lock().unwrap();
         let few = |state: &mut State| state.requests.len() < count;
