@@ -12,8 +12,11 @@ use crate::{
 };
 
 /// Minutes of work that no cleverness shortens.
-const SLOW: &str = "SELECT count(*) FROM generate_series(1, 1000000) a \
-                    JOIN generate_series(1, 1000000) b ON a.value % 7 = b.value % 7";
+const SLOW: &str = "SELECT count(*) FROM generate_series(1, 1000000000) a \
+                    JOIN generate_series(1, 1000000000) b ON a.value % 7 = b.value % 7";
+
+/// So much that time runs out first.
+const ENOUGH: usize = 16 << 30;
 
 fn engine() -> Engine {
     engine_over(
@@ -203,6 +206,7 @@ async fn a_deadline_answers_in_time_and_stops_the_work() {
     let deadline = Duration::from_millis(300);
     let engine = engine_with(EngineLimits {
         deadline,
+        memory_bytes: ENOUGH,
         ..EngineLimits::default()
     });
     let metrics = tokio::runtime::Handle::current().metrics();
@@ -221,7 +225,10 @@ async fn a_deadline_answers_in_time_and_stops_the_work() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hanging_up_stops_the_work() {
-    let engine = engine();
+    let engine = engine_with(EngineLimits {
+        memory_bytes: ENOUGH,
+        ..EngineLimits::default()
+    });
     let metrics = tokio::runtime::Handle::current().metrics();
     let tasks = metrics.num_alive_tasks();
     let began = Instant::now();
