@@ -148,7 +148,9 @@ fn found(house: &House, needle: &str) -> Vec<String> {
         }
     }
     for page in ["/", "/drift", "/api/v1/verdicts", "/api/v1/references"] {
-        if house.page(page).text().contains(needle) {
+        let answer = house.page(page);
+        assert_eq!(answer.status, 200, "{page}: {}", answer.text());
+        if answer.text().contains(needle) {
             found.push(format!("page {page}"));
         }
     }
@@ -201,10 +203,12 @@ fn nothing_leaked(house: &House) {
         assert!(leaks.is_empty(), "{canary} is in {leaks:?}");
     }
     let kept = found(house, KEPT);
-    assert!(
-        kept.iter().any(|place| place == "table distributions"),
-        "the search sees nothing"
-    );
+    for place in ["table distributions", "page /"] {
+        assert!(
+            kept.iter().any(|kept| kept == place),
+            "the search sees nothing in {place}: {kept:?}"
+        );
+    }
 }
 
 fn in_no_parquet_file(house: &House) {

@@ -81,17 +81,23 @@ fn two_classes() -> (Fleet, Fleet) {
     )
 }
 
+/// Tells a house of two classes, of which only `kiosk` shifts, and waits for the verdicts.
+pub(crate) fn shift_one_of_two(house: &House) -> (Fleet, Fleet) {
+    let (kiosk, panel) = two_classes();
+    kiosk.tell(house, 1..=QUIET + 5, 1.0);
+    kiosk.tell(house, QUIET + 6..=QUIET + JUDGED, SHIFTED);
+    panel.tell(house, 1..=QUIET + JUDGED, 1.0);
+    freeze(house, &kiosk);
+    judged(house, &kiosk);
+    judged(house, &panel);
+    (kiosk, panel)
+}
+
 #[test]
 fn only_the_class_that_shifted_drifts_and_the_webhook_says_so_once() {
     let sink = Sink::refusing_first(2);
     let house = watchful(&sink);
-    let (kiosk, panel) = two_classes();
-    kiosk.tell(&house, 1..=QUIET + 5, 1.0);
-    kiosk.tell(&house, QUIET + 6..=QUIET + JUDGED, SHIFTED);
-    panel.tell(&house, 1..=QUIET + JUDGED, 1.0);
-    freeze(&house, &kiosk);
-    judged(&house, &kiosk);
-    judged(&house, &panel);
+    let (kiosk, _) = shift_one_of_two(&house);
 
     let shifted = states(&house, "kiosk");
     assert!(

@@ -6,6 +6,7 @@
 //! | `device` | what a device sends, byte for byte |
 //! | `fleet` | a class of devices with a signal that is quiet, or not |
 //! | `books` | whether everything was counted once |
+//! | `browser` | looks at pages with Chromium |
 //! | `door` | sends and asks over HTTP |
 //! | `sink` | receives webhooks |
 //! | `clock` | the only reader of system time here, and waiting with a deadline |
@@ -13,6 +14,7 @@
 //! | `workspace` | the checkout as files |
 
 pub(crate) mod books;
+pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod device;
 pub(crate) mod door;

@@ -88,13 +88,16 @@ fn a_batch_travels_from_a_device_to_a_page() {
         "{}",
         event.body
     );
-    // 12. Whoever looks sees it.
-    let page = house.page("/api/v1/verdicts");
-    assert_eq!(page.status, 200);
-    for shown in ["kiosk", names::OUTPUT_SURPRISAL, "drifting"] {
-        assert!(
-            page.text().contains(shown),
-            "the list of verdicts lacks {shown}"
-        );
+    // 12. Whoever follows the webhook's link sees it, and so does whoever asks the API.
+    let link = event.json()["data"]["link"].as_str().unwrap().to_owned();
+    let path = link
+        .strip_prefix(&house.addresses().http)
+        .expect("a link to this house");
+    for path in [path, "/drift", "/api/v1/verdicts"] {
+        let page = house.page(path);
+        assert_eq!(page.status, 200, "{path}");
+        for shown in ["kiosk", "surprisal", "drifting"] {
+            assert!(page.text().contains(shown), "{path} lacks {shown}");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod crash;
 mod drift;
 mod foreign;
 mod one_batch;
+mod pages;
 
 // The rules of the repository.
 mod boundaries;

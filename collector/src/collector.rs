@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, middleware};
+use fathomline_dashboard::Dashboard;
 use fathomline_queries::engine::Engine;
 use tokio::{
     net::TcpListener,
@@ -23,6 +24,7 @@ use crate::{
     config::Config,
     control::Control,
     database::Database,
+    pages::Pages,
     receiver::{self, Receiver},
     store::{self, Folder, Store, StoreError},
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
@@ -105,7 +107,7 @@ impl Collector {
             watcher,
             alerts,
             wake,
-        } = Rooms::open(&config, http_at).await?;
+        } = Rooms::open(&config, http_at, otlp_http_at).await?;
         let receiver = Receiver::new(store, Arc::new(SystemClock));
         let (stop, stopping) = watch::channel(false);
         let otlp = receiver::http::router(receiver.clone());
@@ -139,7 +141,11 @@ struct Rooms {
 }
 
 impl Rooms {
-    async fn open(config: &Config, http: SocketAddr) -> Result<Self, StartError> {
+    async fn open(
+        config: &Config,
+        http: SocketAddr,
+        otlp_http: SocketAddr,
+    ) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // The folder's lock comes first: whoever holds it may touch the rest.
         let folder = Folder::open(&config.data)?;
@@ -160,12 +166,24 @@ impl Rooms {
             Arc::clone(&clock),
             &settings,
         );
+        let dashboard = Dashboard {
+            engine: Arc::clone(&engine),
+            control: Arc::new(Pages {
+                access: Arc::clone(&access),
+                clock: Arc::clone(&clock),
+                database: database.clone(),
+            }),
+            lane_us: settings.cadence.lane_us,
+            lateness_us: settings.cadence.lateness_us,
+            otlp_url: format!("http://{otlp_http}"),
+        };
         let api = ApiState {
             access,
             control: Arc::new(control),
             database: database.clone(),
             engine,
         };
+        let doors = api::router(api).merge(fathomline_dashboard::router(dashboard));
         let wake = Arc::new(Notify::new());
         let watcher = Watcher::new(Parts {
             settings,
@@ -179,7 +197,7 @@ impl Rooms {
         Ok(Self {
             store: opened.store,
             drained: opened.drained,
-            pages: guarded(api::router(api), &config.hosts),
+            pages: guarded(doors, &config.hosts),
             watcher,
             alerts,
             wake,

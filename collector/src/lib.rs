@@ -18,6 +18,7 @@
 //! | `control` | changes that people ask for, through `access` |
 //! | `access` | who may do what; which names this server answers to |
 //! | `api` | the HTTP API |
+//! | `pages` | what the dashboard asks of this collector |
 //! | `database` | changing state, in SQLite |
 //! | `clock` | the only reader of system time |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -31,6 +32,7 @@ mod config;
 mod control;
 mod database;
 mod intake;
+mod pages;
 mod receiver;
 mod store;
 mod watch;

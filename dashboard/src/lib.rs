@@ -1,1 +1,25 @@
-//! Fathomline's pages
+//! Fathomline's pages: what drifts, where, since when, how sure.
+//!
+//! In: an [`Engine`](fathomline_queries::engine::Engine) to read through and a [`Control`] to ask.
+//! Out: an axum router that the collector mounts beside its API. Pages are HTML that needs no
+//! JavaScript; all state is in the URL. Never: writes, clocks, the collector's own types.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `router` | every URL, in page order |
+//! | `control` | the trait through which the collector is asked |
+//! | `visit` | who looks, at which span, with which filters: checked before any page runs |
+//! | `pages` | one page, one file, one template |
+//! | `view` | numbers to words, words to URLs, histograms to charts |
+//! | `assets` | style and mark, served under hashed names |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod assets;
+mod control;
+mod pages;
+mod router;
+mod view;
+mod visit;
+
+pub use control::{Control, ControlError, Refused};
+pub use router::{Dashboard, router};

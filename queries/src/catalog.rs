@@ -58,7 +58,7 @@ pub(crate) const SERIES_TREND: Question = question!(
     ]
 );
 /// The last verdict of every series.
-pub(crate) const VERDICTS_LATEST: Question = question!("verdicts_latest", ["from"]);
+pub(crate) const VERDICTS_LATEST: Question = question!("verdicts_latest", ["from", "to"]);
 /// Every verdict of one series.
 pub(crate) const VERDICT_HISTORY: Question = question!("verdict_history", ["series", "from", "to"]);
 /// One verdict.

@@ -1,13 +1,24 @@
-//! The fleet at a glance. In: a span of lanes. Out: one line a cohort, with speed, volume,
-//! surprisal and what people made of the output. Nothing measured is none, not zero.
+//! The fleet at a glance. In: a span of lanes. Out: how many devices reported, and one line a
+//! cohort with speed, volume, surprisal and what people made of the output. Nothing measured is
+//! none, not zero.
 
 use crate::{
     catalog::FLEET_OVERVIEW,
     engine::{Engine, QueryError},
     row::{Row, rows},
+    rows::DeviceSketch,
     schema::column,
     series::Span,
 };
+
+/// The fleet over a span.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetOverview {
+    /// Distinct devices of all cohorts, approximate above 128.
+    pub devices: u64,
+    /// One a cohort.
+    pub lines: Vec<FleetLine>,
+}
 
 /// One cohort over a span.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,9 +70,17 @@ pub struct Quantiles {
 ///
 /// # Errors
 /// When the engine's limits are reached.
-pub async fn overview(engine: &Engine, span: Span) -> Result<Vec<FleetLine>, QueryError> {
+pub async fn overview(engine: &Engine, span: Span) -> Result<FleetOverview, QueryError> {
     let batches = engine.ask(&FLEET_OVERVIEW, span.parameters()).await?;
-    rows(&batches).map(line).collect()
+    let mut devices = DeviceSketch::default();
+    for row in rows(&batches) {
+        // A device that runs two models is one device.
+        devices.merge(&row.devices(column::DEVICES)?);
+    }
+    Ok(FleetOverview {
+        devices: devices.count(),
+        lines: rows(&batches).map(line).collect::<Result<_, _>>()?,
+    })
 }
 
 fn line(row: Row<'_>) -> Result<FleetLine, QueryError> {

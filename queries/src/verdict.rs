@@ -11,12 +11,17 @@ use crate::{
     schema::column,
 };
 
-/// The last verdict of every series judged after `from_us`.
+/// The last verdict of every series on lanes that ended in `(from_us, to_us]`.
 ///
 /// # Errors
 /// When the engine's limits are reached.
-pub async fn latest(engine: &Engine, from_us: i64) -> Result<Vec<VerdictRow>, QueryError> {
-    ask(engine, &VERDICTS_LATEST, vec![("from", timestamp(from_us))]).await
+pub async fn latest(
+    engine: &Engine,
+    from_us: i64,
+    to_us: i64,
+) -> Result<Vec<VerdictRow>, QueryError> {
+    let parameters = vec![("from", timestamp(from_us)), ("to", timestamp(to_us))];
+    ask(engine, &VERDICTS_LATEST, parameters).await
 }
 
 /// How one series was judged for lanes that ended in `(from_us, to_us]`, in time's order.

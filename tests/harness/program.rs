@@ -60,6 +60,19 @@ fn python() -> PathBuf {
     }
 }
 
+/// Chromium, or none after saying so.
+pub(crate) fn chromium() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = names.into_iter().find(|name| {
+        let version = Command::new(name).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    });
+    if found.is_none() {
+        skipped("Chromium: the program `chromium` on the path");
+    }
+    found.map(PathBuf::from)
+}
+
 /// Says what is missing past the test runner's capture, so that a skip is seen.
 fn skipped(needs: &str) {
     assert!(

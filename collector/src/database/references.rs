@@ -64,7 +64,14 @@ pub(crate) fn in_force(transaction: &Transaction<'_>) -> Result<Vec<Frozen>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The bytes of a reference.
+/// The bytes of a reference, if there is one of that hash.
+pub(crate) fn find(transaction: &Transaction<'_>, hash: &str) -> Result<Option<Vec<u8>>> {
+    let sql = "SELECT body FROM frozen_references WHERE hash = ?1 LIMIT 1";
+    let mut statement = transaction.prepare_cached(sql)?;
+    Ok(statement.query_row([hash], |row| row.get(0)).optional()?)
+}
+
+/// The bytes of a reference that is in force.
 pub(crate) fn body(transaction: &Transaction<'_>, hash: &str) -> Result<Vec<u8>> {
     let sql = "SELECT body FROM frozen_references WHERE hash = ?1 LIMIT 1";
     Ok(transaction
@@ -125,6 +132,7 @@ mod tests {
                 assert_eq!(in_force(t)?, [frozen("a")]);
                 assert_eq!(list(t, 10)?.len(), 3);
                 assert_eq!(body(t, "b")?, b"x");
+                assert_eq!((find(t, "b")?, find(t, "c")?), (Some(b"x".to_vec()), None));
                 Ok(())
             })
             .await

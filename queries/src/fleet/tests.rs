@@ -38,11 +38,11 @@ async fn a_cohort_is_one_line_of_all_its_metrics() {
     ];
     let feedback = ["correct", "correct", "correct", "wrong", "edited"];
     let feedback = feedback.map(|kind| counter("b", 1, FEEDBACK, kind));
-    let lines = overview(&engine_over(&rows, &feedback), all())
+    let fleet = overview(&engine_over(&rows, &feedback), all())
         .await
         .unwrap();
-    assert_eq!(lines.len(), 2);
-    let line = &lines[0];
+    assert_eq!((fleet.lines.len(), fleet.devices), (2, 3));
+    let line = &fleet.lines[0];
     assert_eq!(
         (line.device_class.as_str(), line.devices, line.inferences),
         ("kiosk", 2, 3)
@@ -63,7 +63,7 @@ async fn a_cohort_is_one_line_of_all_its_metrics() {
 #[tokio::test]
 async fn what_was_not_measured_is_none() {
     let engine = engine_over(&[measured("a", OPERATION_DURATION, &[1.0])], &[]);
-    let line = overview(&engine, all()).await.unwrap().remove(0);
+    let line = overview(&engine, all()).await.unwrap().lines.remove(0);
     assert_eq!(line.time_to_first_token, Quantiles::default());
     assert_eq!(
         (line.surprisal, line.tokens_per_second, line.correct_share),

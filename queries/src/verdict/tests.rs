@@ -60,14 +60,19 @@ fn engine() -> Engine {
 
 #[tokio::test]
 async fn each_series_has_one_last_verdict() {
-    let found = latest(&engine(), 0).await.unwrap();
+    let found = latest(&engine(), 0, 20).await.unwrap();
     let mut found: Vec<_> = found
         .iter()
         .map(|v| (v.series.as_str(), v.state.as_str()))
         .collect();
     found.sort_unstable();
     assert_eq!(found, [("one", "drifting"), ("two", "undecided")]);
-    assert_eq!(latest(&engine(), 15).await.unwrap().len(), 1);
+    assert_eq!(latest(&engine(), 15, 20).await.unwrap().len(), 1);
+    let earlier = latest(&engine(), 0, 10).await.unwrap();
+    assert!(
+        earlier.iter().all(|verdict| verdict.time <= 10),
+        "{earlier:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,474 @@
+//! One series, judged: what, where, since when, how sure, and what to do. In: the id of a series,
+//! its verdicts and rollups in the span, the reference it was held against. Out: a page in the order
+//! in which somebody who was paged asks.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Html,
+};
+use fathomline_queries::{
+    drift::{Reference, Stream, Summary},
+    event,
+    rows::VerdictRow,
+    series::{self, Series, SeriesSpan, Span, TrendPoint},
+    verdict,
+};
+
+use super::{
+    Shell,
+    evidence::{self, Evidence, ReferenceSpan},
+    failure::Failure,
+    happened::{self, Happened},
+    render, verdicts_from,
+};
+use crate::{
+    router::Dashboard,
+    view::{
+        names::{self, Badge, CohortName, State as SeriesState},
+        overlay::{self, Overlay},
+        timeline::{self, Limit, Line, Plot, Timeline},
+        units,
+    },
+    visit::Visit,
+};
+
+/// Lanes shown as current: enough to see a shape, few enough to be now.
+const CURRENT_LANES: i64 = 12;
+/// The most of them, where a drift began long ago.
+const DRIFT_LANES_MAX: i64 = 60;
+/// Steps of the trend.
+const TREND_STEPS: i64 = 60;
+/// Lines of the history table; the score chart has all lanes of the span.
+const HISTORY_LINES: usize = 30;
+
+#[derive(Template)]
+#[template(path = "series.html")]
+struct SeriesPage {
+    shell: Shell,
+    badge: Badge,
+    signal: String,
+    name: CohortName,
+    sentence: String,
+    facts: Vec<Fact>,
+    advice: Advice,
+    overlay: Option<Overlay>,
+    /// Why there is no overlay.
+    overlay_missing: &'static str,
+    score: Option<Timeline>,
+    trend: Option<Timeline>,
+    distances: Vec<Fact>,
+    history: Vec<HistoryLine>,
+    happened: Vec<Happened>,
+}
+
+/// A name, a value, and what it means.
+struct Fact {
+    name: &'static str,
+    value: String,
+    note: String,
+}
+
+/// What a person may do now.
+struct Advice {
+    sentence: &'static str,
+    /// Body of the request that freezes a reference over the span shown.
+    freeze_body: Option<String>,
+}
+
+struct HistoryLine {
+    badge: Badge,
+    time: String,
+    rfc3339: String,
+    score: String,
+    count: String,
+    devices: String,
+    revision: String,
+}
+
+/// Everything that the page is made of.
+struct Found {
+    verdict: VerdictRow,
+    evidence: Evidence,
+    history: Vec<VerdictRow>,
+    reference: Option<Reference>,
+    current_span: Span,
+    current: Option<SeriesSpan>,
+    trend: Vec<TrendPoint>,
+}
+
+pub(crate) async fn show(
+    State(dashboard): State<Dashboard>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Html<String>, Failure> {
+    let (engine, span) = (&dashboard.engine, visit.span);
+    let history = verdict::history(engine, &id, verdicts_from(&visit), span.to_us);
+    let events = event::between(engine, span.from_us, span.to_us);
+    let (mut history, events) = tokio::try_join!(history, events)?;
+    let Some(verdict) = history.last().cloned() else {
+        return Err(Failure::missing(format!(
+            "no series {id:?} was judged before the end of this range; choose a later one, or look \
+             for it in the list of series"
+        )));
+    };
+    history.retain(|row| row.time > span.from_us);
+    let found = found(&dashboard, &visit, verdict, history).await?;
+    let happened = happened::lines(&events, Some(&id), &visit.url);
+    render(&page(&visit, &id, found, happened))
+}
+
+async fn found(
+    dashboard: &Dashboard,
+    visit: &Visit,
+    verdict: VerdictRow,
+    history: Vec<VerdictRow>,
+) -> Result<Found, Failure> {
+    let reference = match &verdict.reference {
+        Some(hash) => dashboard.control.reference(hash).await?,
+        None => None,
+    };
+    let (engine, key) = (&dashboard.engine, series_of(&verdict));
+    let current_span = current_span(&verdict, dashboard.lane_us);
+    let step_us = step(visit.span);
+    let (current, trend) = tokio::try_join!(
+        series::span(engine, &key, current_span),
+        series::trend(engine, &key, visit.span, step_us),
+    )?;
+    Ok(Found {
+        evidence: Evidence::of(&verdict),
+        verdict,
+        history,
+        reference,
+        current_span,
+        current,
+        trend,
+    })
+}
+
+fn series_of(verdict: &VerdictRow) -> Series {
+    Series {
+        service: verdict.service.clone(),
+        model: verdict.model.clone(),
+        version: verdict.version.clone(),
+        variant: verdict.variant.clone(),
+        device_class: verdict.device_class.clone(),
+        metric: verdict.metric.clone(),
+    }
+}
+
+/// The lanes since the drift began, or the last few.
+fn current_span(verdict: &VerdictRow, lane_us: i64) -> Span {
+    let few = verdict.time - CURRENT_LANES * lane_us;
+    let from_us = verdict.since.map_or(few, |since| {
+        since.clamp(
+            verdict.time - DRIFT_LANES_MAX * lane_us,
+            verdict.time - lane_us,
+        )
+    });
+    Span {
+        width_us: lane_us,
+        from_us,
+        to_us: verdict.time,
+    }
+}
+
+/// Whole lanes, at most so many steps.
+fn step(span: Span) -> i64 {
+    let lanes = (span.to_us - span.from_us) / span.width_us;
+    (lanes.saturating_add(TREND_STEPS - 1) / TREND_STEPS).max(1) * span.width_us
+}
+
+fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> SeriesPage {
+    let state = SeriesState::of(&found.verdict);
+    let signal = names::signal(&found.verdict.metric);
+    let title = format!("{signal} on {}", found.verdict.device_class);
+    let overlay = overlay_of(&found);
+    SeriesPage {
+        shell: Shell::new(visit, title, "drift", &format!("/drift/{id}")),
+        badge: Badge { state },
+        name: CohortName::of(&found.verdict),
+        sentence: found.evidence.sentence(state),
+        facts: facts(&found, visit.now_us),
+        advice: advice(state, &found, visit),
+        overlay_missing: match found.reference {
+            None => "There is no reference to hold it against yet.",
+            Some(_) => "There is nothing in these lanes to hold against the reference.",
+        },
+        overlay,
+        score: score_of(&found, visit),
+        trend: trend_of(&found, visit),
+        distances: distances(&found.evidence),
+        history: found
+            .history
+            .iter()
+            .rev()
+            .take(HISTORY_LINES)
+            .map(history_line)
+            .collect(),
+        happened,
+        signal,
+    }
+}
+
+fn overlay_of(found: &Found) -> Option<Overlay> {
+    let (reference, current) = (found.reference.as_ref()?, found.current.as_ref()?);
+    let title = format!(
+        "{}, reference against current ({} to {})",
+        names::signal(&found.verdict.metric),
+        units::time_of_day(found.current_span.from_us),
+        units::date_and_time(found.current_span.to_us)
+    );
+    let threshold = leading_threshold(reference, &found.evidence);
+    overlay::draw(
+        title,
+        reference.summary(),
+        &current.values,
+        &current.unit,
+        threshold,
+    )
+}
+
+/// The threshold of the stream that leads, if it has one.
+fn leading_threshold(reference: &Reference, evidence: &Evidence) -> Option<f64> {
+    let leading = evidence.leading.as_ref()?;
+    let mut streams = reference.streams().iter().map(|(stream, _)| stream);
+    match streams.find(|stream| stream.to_string() == leading.stream)? {
+        Stream::Above { threshold, .. } => Some(*threshold),
+        _ => None,
+    }
+}
+
+fn score_of(found: &Found, visit: &Visit) -> Option<Timeline> {
+    let threshold = found.history.iter().rev().find_map(|row| row.threshold);
+    let limit = threshold.map(|value| Limit {
+        name: "pages at".to_owned(),
+        style: "limit",
+        value,
+    });
+    timeline::draw(Plot {
+        title: "Evidence of drift, lane by lane (natural logarithm; starts anew after a page)"
+            .to_owned(),
+        unit: "1".to_owned(),
+        from_us: visit.span.from_us,
+        to_us: visit.span.to_us,
+        times: found.history.iter().map(|row| row.time).collect(),
+        lines: vec![Line {
+            name: "evidence",
+            style: "current",
+            values: found.history.iter().map(|row| row.score).collect(),
+        }],
+        limits: limit.into_iter().collect(),
+        moment: found.verdict.since.map(|us| (us, "since")),
+        // Far above the limit nothing is left to see; the table has the numbers.
+        top_max: threshold.map(|limit| 2.0 * limit),
+    })
+}
+
+fn trend_of(found: &Found, visit: &Visit) -> Option<Timeline> {
+    let of = |value: fn(&TrendPoint) -> Option<f64>| found.trend.iter().map(value).collect();
+    let unit = found.current.as_ref().map_or("1", |current| &current.unit);
+    let was = found
+        .reference
+        .as_ref()
+        .and_then(|reference| match reference.summary() {
+            Summary::Histogram(histogram) => Some(histogram),
+            Summary::Categories(_) => None,
+        });
+    let limit = |name: &str, q| {
+        was.and_then(|histogram| histogram.quantile(q))
+            .map(|value| Limit {
+                name: format!("reference {name}"),
+                style: "was",
+                value,
+            })
+    };
+    timeline::draw(Plot {
+        title: format!("{} over time", names::signal(&found.verdict.metric)),
+        unit: unit.to_owned(),
+        from_us: visit.span.from_us,
+        to_us: visit.span.to_us,
+        times: found.trend.iter().map(|point| point.start_us).collect(),
+        lines: vec![
+            Line {
+                name: "p50",
+                style: "current",
+                values: of(|point| point.p50),
+            },
+            Line {
+                name: "p95",
+                style: "second",
+                values: of(|point| point.p95),
+            },
+        ],
+        limits: [limit("p50", 0.5), limit("p95", 0.95)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        moment: found.verdict.since.map(|us| (us, "since")),
+        top_max: None,
+    })
+}
+
+/// What, since when, how sure: the answers with their numbers.
+fn facts(found: &Found, now_us: i64) -> Vec<Fact> {
+    let (verdict, evidence) = (&found.verdict, &found.evidence);
+    let unknown = || units::UNKNOWN.to_owned();
+    let fact = |name, value, note: String| Fact { name, value, note };
+    let effective = verdict
+        .effective_count
+        .map_or_else(unknown, units::significant);
+    let mut facts = vec![
+        fact(
+            "since",
+            verdict.since.map_or_else(unknown, units::date_and_time),
+            verdict
+                .since
+                .map(|us| units::age(now_us, us))
+                .unwrap_or_default(),
+        ),
+        fact(
+            "evidence",
+            verdict.score.map_or_else(unknown, units::significant),
+            verdict.threshold.map_or_else(
+                || "not enough to say".to_owned(),
+                |limit| format!("pages at {}", units::significant(limit)),
+            ),
+        ),
+        fact(
+            "inferences in the lane",
+            units::signed(verdict.count),
+            format!("worth {effective} independent ones"),
+        ),
+        fact(
+            "devices in the lane",
+            units::signed(verdict.devices),
+            String::new(),
+        ),
+        fact(
+            "last judged",
+            units::age(now_us, verdict.time),
+            format!("lane to {}", units::date_and_time(verdict.time)),
+        ),
+    ];
+    facts.push(match (&verdict.reference, evidence.reference) {
+        (Some(hash), Some(span)) => fact(
+            "reference",
+            hash.chars().take(12).collect(),
+            reference_words(span),
+        ),
+        _ => fact("reference", "none".to_owned(), String::new()),
+    });
+    if let Some(late) = evidence.late_records {
+        let note = "arrived after their lane was judged; not in the score".to_owned();
+        facts.push(fact("late records", units::signed(late), note));
+    }
+    facts
+}
+
+fn reference_words(span: ReferenceSpan) -> String {
+    format!(
+        "{} records, {} to {}",
+        units::signed(span.records),
+        units::time_of_day(span.from_us),
+        units::date_and_time(span.to_us)
+    )
+}
+
+fn advice(state: SeriesState, found: &Found, visit: &Visit) -> Advice {
+    let sentence = match state {
+        SeriesState::Drifting => {
+            "If the change is one you want (a new season, a new prompt), freeze a new reference. If \
+             not, look at what changed around the time above, and retrain or roll back."
+        }
+        SeriesState::Undecided if found.verdict.reference.is_none() => {
+            "Choose a range in which the model behaved as it should, and freeze it as the reference."
+        }
+        SeriesState::Undecided => "Wait for more data; it says above what is missing.",
+        SeriesState::Steady | SeriesState::NotJudged => "Nothing to do.",
+    };
+    let can_freeze = state == SeriesState::Drifting || found.verdict.reference.is_none();
+    let (from_us, to_us) = visit.range.at(visit.now_us);
+    let body = serde_json::json!({
+        "service": found.verdict.service,
+        "model": found.verdict.model,
+        "version": found.verdict.version,
+        "from_us": from_us,
+        "to_us": to_us,
+    });
+    Advice {
+        sentence,
+        freeze_body: can_freeze.then(|| in_single_quotes(&body.to_string())),
+    }
+}
+
+/// For a shell: names come from devices, and people paste what pages offer.
+fn in_single_quotes(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn distances(evidence: &Evidence) -> Vec<Fact> {
+    let Some(distances) = evidence.distances else {
+        return vec![];
+    };
+    let fact = |name, value: f64, note: &str| Fact {
+        name,
+        value: units::significant(value),
+        note: note.to_owned(),
+    };
+    let mut facts = vec![
+        fact(
+            "PSI, debiased",
+            distances.psi_debiased,
+            evidence::size_of_shift(distances.psi_debiased),
+        ),
+        fact("PSI", distances.psi, "nats, chance included"),
+        fact("Jensen-Shannon", distances.jensen_shannon, "0 to 1"),
+        fact("Hellinger", distances.hellinger, "0 to 1"),
+        fact("Kolmogorov-Smirnov", distances.ks, "0 to 1"),
+    ];
+    if let Some(normalized) = distances.wasserstein_normalized {
+        let note = "standard deviations of the reference";
+        facts.push(fact("Wasserstein-1", normalized, note));
+    }
+    facts
+}
+
+fn history_line(row: &VerdictRow) -> HistoryLine {
+    HistoryLine {
+        badge: Badge {
+            state: SeriesState::of(row),
+        },
+        time: units::date_and_time(row.time),
+        rfc3339: units::rfc3339(row.time),
+        score: row
+            .score
+            .map_or_else(|| units::UNKNOWN.to_owned(), units::significant),
+        count: units::signed(row.count),
+        devices: units::signed(row.devices),
+        revision: row.revision.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_quotes_in_a_shell() {
+        assert_eq!(in_single_quotes("a'b"), r"'a'\''b'");
+    }
+
+    #[test]
+    fn a_trend_has_few_steps_of_whole_lanes() {
+        let span = |lanes: i64| Span {
+            width_us: 5,
+            from_us: 0,
+            to_us: lanes * 5,
+        };
+        assert_eq!(
+            [1, 60, 61, 600].map(|lanes| step(span(lanes))),
+            [5, 5, 10, 50]
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Each page on golden rows, through the public router: a changed page shows up in review as a
+//! changed snapshot. What this does not prove: that the collector mounts the pages, which the system
+//! tests do.
+
+#[path = "pages/golden.rs"]
+mod golden;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, header},
+};
+use tower::ServiceExt as _;
+
+async fn get(router: &Router, path: &str) -> (u16, String) {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// The page without the names of assets, which change with every rule of the style sheet.
+async fn page(path: &str) -> String {
+    let (status, html) = get(&golden::router(), path).await;
+    assert_eq!(status, 200, "{path}: {html}");
+    assert!(html.len() < 200_000, "{path} weighs {} bytes", html.len());
+    let mut parts = html.split("/assets/");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str("/assets/");
+        plain.push_str(&part[part.find('"').unwrap()..]);
+    }
+    plain
+}
+
+#[tokio::test]
+async fn the_fleet() {
+    insta::assert_snapshot!(page("/").await);
+}
+
+#[tokio::test]
+async fn the_list_of_series() {
+    insta::assert_snapshot!(page("/drift").await);
+}
+
+#[tokio::test]
+async fn a_drifting_series() {
+    let path = format!("/drift/{}", golden::SURPRISAL);
+    insta::assert_snapshot!(page(&path).await);
+}
+
+#[tokio::test]
+async fn a_series_of_categories_without_a_reference() {
+    let path = format!("/drift/{}?from=now-5m&to=now", golden::FEEDBACK);
+    insta::assert_snapshot!(page(&path).await);
+}
+
+#[tokio::test]
+async fn links_keep_the_range_and_reloading_can_be_stopped() {
+    let fleet = page("/?from=now-1h&to=now&refresh=5").await;
+    assert!(fleet.contains(r#"<meta http-equiv="refresh" content="5">"#));
+    assert!(fleet.contains("stop reloading"));
+    let link = format!(
+        "/drift/{}?from=now-1h&#38;to=now&#38;refresh=5",
+        golden::SURPRISAL
+    );
+    assert!(fleet.contains(&link), "no {link} in {fleet}");
+}
+
+#[tokio::test]
+async fn a_range_before_everything_is_empty_and_not_zero() {
+    let fleet = page("/?from=2026-11-01T00:00:00Z&to=2026-11-01T01:00:00Z").await;
+    assert!(
+        fleet.contains("No device has reported in this range"),
+        "{fleet}"
+    );
+    let list = page("/drift?from=2026-11-01T00:00:00Z&to=2026-11-01T01:00:00Z").await;
+    assert!(
+        list.contains("Nothing has been judged in this range"),
+        "{list}"
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_look_is_told_what_to_do() {
+    let (status, html) = get(&golden::closed_router(), "/").await;
+    assert_eq!(status, 401);
+    assert!(html.contains("bring a token"), "{html}");
+}
+
+#[tokio::test]
+async fn every_answer_forbids_scripts_and_only_assets_are_kept() {
+    let router = golden::router();
+    for path in ["/", "/nowhere", "/?from=x", "/assets/none"] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert_eq!(
+            response.headers()[header::CACHE_CONTROL],
+            "no-store",
+            "{path}"
+        );
+    }
+    let (_, html) = get(&router, "/").await;
+    let style = html
+        .split('"')
+        .find(|part| part.starts_with("/assets/fathomline."))
+        .unwrap();
+    let request = Request::get(style).body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert!(
+        response.headers()[header::CACHE_CONTROL]
+            .to_str()
+            .unwrap()
+            .contains("immutable")
+    );
+}

@@ -1,0 +1,337 @@
+//! Golden rows: two classes of devices over twenty-four lanes of five seconds, of which one drifts
+//! in the last eight. Everything is computed from numbers written here; nothing reads a clock.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+};
+use datafusion::{catalog::TableProvider, datasource::MemTable};
+use fathomline_dashboard::{Control, ControlError, Dashboard, Refused, router as pages};
+use fathomline_queries::{
+    drift::{Lane, Policy, Reference, SeriesKey, Summary},
+    engine::{Engine, EngineLimits},
+    lake::Lake,
+    rows::{
+        self, Clock, DeviceColumns, Distribution, DistributionRow, EventRow, MeasurementKind,
+        MeasurementRow, VerdictRow,
+    },
+    schema::Table,
+};
+use fathomline_wire::{histogram::ExponentialHistogram, names};
+
+/// Ids of the judged series.
+pub(crate) const SURPRISAL: &str = "00000000000000aa";
+pub(crate) const FEEDBACK: &str = "00000000000000bb";
+
+const SECOND_US: i64 = 1_000_000;
+const LANE_US: i64 = 5 * SECOND_US;
+const LANES: i64 = 24;
+const SHIFTED_FROM: i64 = 16;
+/// 2026-11-24T12:00:00Z, a whole lane.
+const END_US: i64 = 1_795_521_600 * SECOND_US;
+const CLASSES: [&str; 2] = ["kiosk", "panel"];
+const DEVICES: i64 = 3;
+
+/// All pages over the golden rows, seen three seconds after the last lane ended.
+pub(crate) fn router() -> Router {
+    pages(dashboard(true))
+}
+
+/// The same for somebody who may not look.
+pub(crate) fn closed_router() -> Router {
+    pages(dashboard(false))
+}
+
+fn dashboard(open: bool) -> Dashboard {
+    let engine = Engine::new(lake(), EngineLimits::default()).unwrap();
+    Dashboard {
+        engine: Arc::new(engine),
+        control: Arc::new(Collector { open }),
+        lane_us: LANE_US,
+        lateness_us: 2 * LANE_US,
+        otlp_url: "http://127.0.0.1:4318".to_owned(),
+    }
+}
+
+struct Collector {
+    open: bool,
+}
+
+#[async_trait]
+impl Control for Collector {
+    fn now_us(&self) -> i64 {
+        END_US + 3 * SECOND_US
+    }
+
+    fn may_look(&self, _: &HeaderMap) -> Result<(), Refused> {
+        let refused = || Refused {
+            status: StatusCode::UNAUTHORIZED,
+            message: "bring a token".to_owned(),
+        };
+        self.open.then_some(()).ok_or_else(refused)
+    }
+
+    async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError> {
+        let reference = reference();
+        Ok((reference.hash() == hash).then_some(reference))
+    }
+}
+
+fn lake() -> Arc<Lake> {
+    let table = |table: Table| {
+        let provider = MemTable::try_new(table.arrow_schema(), vec![vec![]]).unwrap();
+        (table, Arc::new(provider) as Arc<dyn TableProvider>)
+    };
+    let lake = Lake::new(Table::ALL.map(table), -1);
+    let (distributions, feedback) = (distributions(), feedback());
+    let rollups = rows::rollup(&distributions, &feedback, LANE_US);
+    let device_rows = [
+        (
+            Table::Distributions,
+            rows::distributions(&distributions).unwrap(),
+        ),
+        (Table::Measurements, rows::measurements(&feedback).unwrap()),
+        (Table::Rollups, rows::rollups(&rollups).unwrap()),
+    ];
+    lake.push(0, device_rows).unwrap();
+    let control_rows = [
+        (Table::Verdicts, rows::verdicts(&verdicts()).unwrap()),
+        (Table::Events, rows::events(&events()).unwrap()),
+    ];
+    lake.push_control(0, control_rows).unwrap();
+    Arc::new(lake)
+}
+
+fn lane_end(lane: i64) -> i64 {
+    END_US - (LANES - lane) * LANE_US
+}
+
+/// What `class` measured of `metric` in a lane: forty values spread by a factor of ten.
+fn values(class: &str, metric: &str, lane: i64) -> ExponentialHistogram {
+    let shifted = class == "kiosk" && lane > SHIFTED_FROM && metric == names::OUTPUT_SURPRISAL;
+    let factor = if shifted { 2.5 } else { 1.0 };
+    let middle = match metric {
+        names::OUTPUT_SURPRISAL => 0.05,
+        names::OUTPUT_TOKENS => 17.0,
+        names::TIME_TO_FIRST_TOKEN => 0.002,
+        _ => 0.006,
+    };
+    let unit = names::metric(metric).unwrap().unit;
+    let mut histogram = ExponentialHistogram::new(names::pinned_scale(unit));
+    for step in 0..40 {
+        let spread = (f64::from(step) - 19.5) / 20.0 + (lane % 3) as f64 * 0.01;
+        assert!(histogram.record(factor * middle * spread.exp()));
+    }
+    histogram
+}
+
+fn distributions() -> Vec<DistributionRow> {
+    let metrics = [
+        names::OPERATION_DURATION,
+        names::TIME_TO_FIRST_TOKEN,
+        names::OUTPUT_TOKENS,
+        names::OUTPUT_SURPRISAL,
+    ];
+    let mut found = vec![];
+    for (class, lane) in CLASSES
+        .iter()
+        .flat_map(|class| (1..=LANES).map(move |n| (class, n)))
+    {
+        for (device, metric) in (0..DEVICES).flat_map(|n| metrics.map(|metric| (n, metric))) {
+            found.push(DistributionRow {
+                columns: columns(class, device, lane, metric),
+                category: None,
+                distribution: Distribution::Exponential(values(class, metric, lane)),
+            });
+        }
+    }
+    found
+}
+
+fn feedback() -> Vec<MeasurementRow> {
+    let mut found = vec![];
+    for (class, lane) in CLASSES
+        .iter()
+        .flat_map(|class| (1..=LANES).map(move |n| (class, n)))
+    {
+        let wrong = if *class == "kiosk" && lane > SHIFTED_FROM {
+            24
+        } else {
+            1
+        };
+        for (category, count) in [("correct", 40 - wrong), ("wrong", wrong)] {
+            found.push(MeasurementRow {
+                columns: columns(class, 0, lane, names::FEEDBACK),
+                category: Some(category.to_owned()),
+                kind: MeasurementKind::Delta,
+                count: Some(count),
+                value: None,
+            });
+        }
+    }
+    found
+}
+
+fn columns(class: &str, device: i64, lane: i64, metric: &str) -> DeviceColumns {
+    let time = lane_end(lane);
+    DeviceColumns {
+        time,
+        start_time: time - SECOND_US,
+        sender_time: time,
+        service: "maintenance".into(),
+        environment: None,
+        device: format!("{class}-{device}"),
+        device_class: class.into(),
+        site: None,
+        boot: Some("boot".into()),
+        sequence: Some(lane),
+        clock: Clock::Ok,
+        model: "assistant".into(),
+        version: "1.4.0".into(),
+        variant: "0123abcd".into(),
+        quantization: Some("f32".into()),
+        operation: Some("chat".into()),
+        provider: Some("candle".into()),
+        metric: metric.into(),
+        unit: names::metric(metric).unwrap().unit.into(),
+    }
+}
+
+/// What the kiosks' surprisal was before the shift.
+fn reference() -> Reference {
+    let lane = |lane| {
+        let mut summary = values("kiosk", names::OUTPUT_SURPRISAL, lane);
+        let one = summary.clone();
+        (1..DEVICES).for_each(|_| summary.merge(&one));
+        Lane {
+            start_us: lane_end(lane) - LANE_US,
+            end_us: lane_end(lane),
+            count: summary.count,
+            summary: Summary::Histogram(summary),
+            device_windows: 3,
+            devices: 3,
+        }
+    };
+    let lanes: Vec<Lane> = (1..=SHIFTED_FROM).map(lane).collect();
+    let key = SeriesKey {
+        service: "maintenance".into(),
+        model: "assistant".into(),
+        version: "1.4.0".into(),
+        variant: "0123abcd".into(),
+        device_class: "kiosk".into(),
+        metric: names::OUTPUT_SURPRISAL.into(),
+    };
+    let policy = Policy {
+        min_records: 1_000,
+        min_blocks: 10,
+        ..Policy::default()
+    };
+    Reference::freeze(key, &lanes, &policy).unwrap()
+}
+
+fn verdicts() -> Vec<VerdictRow> {
+    let judged = (SHIFTED_FROM - 4..=LANES).map(|lane| {
+        let drifting = lane > SHIFTED_FROM + 3;
+        VerdictRow {
+            state: if drifting { "drifting" } else { "steady" }.into(),
+            score: Some((lane - SHIFTED_FROM).max(0) as f64 * 5.5),
+            since: drifting.then(|| lane_end(SHIFTED_FROM)),
+            ..verdict(SURPRISAL, lane, names::OUTPUT_SURPRISAL)
+        }
+    });
+    let unjudged = VerdictRow {
+        state: "undecided".into(),
+        method: "none".into(),
+        score: None,
+        threshold: None,
+        effective_count: None,
+        reference: None,
+        evidence: r#"{"shortfall":"no reference: freeze one with POST /api/v1/references"}"#.into(),
+        ..verdict(FEEDBACK, LANES, names::FEEDBACK)
+    };
+    judged.chain([unjudged]).collect()
+}
+
+fn verdict(series: &str, lane: i64, metric: &str) -> VerdictRow {
+    let reference = reference();
+    let (stream, expected) = &reference.streams()[3];
+    let (from_us, to_us) = reference.span_us();
+    let evidence = serde_json::json!({
+        "leading": {
+            "stream": stream.to_string(),
+            "expected_share": expected.share,
+            "current_share": 0.925,
+            "direction": "more",
+        },
+        "distances": {
+            "bins": 10, "psi": 0.61, "psi_debiased": 0.52, "jensen_shannon": 0.31,
+            "hellinger": 0.29, "ks": 0.4, "wasserstein": 0.03, "wasserstein_normalized": 1.2,
+        },
+        "late_records": 7,
+        "reference": { "from_us": from_us, "to_us": to_us, "records": reference.count() },
+    });
+    VerdictRow {
+        time: lane_end(lane),
+        series: series.into(),
+        service: "maintenance".into(),
+        device_class: "kiosk".into(),
+        model: "assistant".into(),
+        version: "1.4.0".into(),
+        variant: "0123abcd".into(),
+        metric: metric.into(),
+        revision: 0,
+        state: "steady".into(),
+        method: "qx-e-cusum/1 fixed span, no season".into(),
+        score: Some(0.0),
+        threshold: Some(18.2),
+        count: 120,
+        effective_count: Some(98.4),
+        devices: 3,
+        since: None,
+        reference: Some(reference.hash()),
+        evidence: evidence.to_string(),
+    }
+}
+
+fn events() -> Vec<EventRow> {
+    let time = lane_end(SHIFTED_FROM + 4);
+    let span =
+        serde_json::json!({ "start": "2026-11-24T11:59:35Z", "end": "2026-11-24T11:59:40Z" });
+    let changed = serde_json::json!({
+        "type": "fathomline.verdict.changed",
+        "timestamp": "2026-11-24T11:59:40Z",
+        "data": {
+            "state": "drifting", "previous": "steady", "series": SURPRISAL,
+            "service": "maintenance", "model": "assistant", "version": "1.4.0",
+            "variant": "0123abcd", "device_class": "kiosk", "metric": names::OUTPUT_SURPRISAL,
+            "unit": "{nat}", "window": span, "since": null, "score": 22.0, "threshold": 18.2,
+            "method": "qx-e-cusum/1 fixed span, no season", "count": 120, "effective_count": 98.4,
+            "devices": 3, "reference": "abc", "evidence": "", "link": null,
+        },
+    });
+    let event = |id: &str, kind: &str, time: i64, body: String| EventRow {
+        time,
+        id: id.into(),
+        kind: kind.into(),
+        subject: SURPRISAL.into(),
+        body,
+    };
+    let delivered = r#"{"event":"evt_1","endpoint":"trainer"}"#.to_owned();
+    vec![
+        event(
+            "evt_1",
+            "fathomline.verdict.changed",
+            time,
+            changed.to_string(),
+        ),
+        event(
+            "evt_1-trainer",
+            "fathomline.webhook.delivered",
+            time + SECOND_US,
+            delivered,
+        ),
+    ]
+}
