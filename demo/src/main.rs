@@ -7,6 +7,7 @@ use clap::Parser;
 use fathomline_demo::threads;
 
 mod options;
+mod telling;
 mod training;
 
 use options::{Options, Task};
@@ -28,6 +29,6 @@ fn run() -> Result<ExitCode> {
     }
     match options.task {
         Some(Task::Train(plan)) => training::run(plan),
-        None => anyhow::bail!("the story is not told yet; try `fathomline-demo train`"),
+        None => telling::run(options.telling),
     }
 }
