@@ -188,6 +188,8 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::receiver::Refusal;
 
@@ -250,13 +252,42 @@ mod tests {
         assert_eq!(ledger.drifting_metrics(), ["m1", "m2", "m3", "m4"]);
     }
 
+    fn delivery(id: &str, class: &str, state: &str) -> Delivery {
+        let change = json!({
+            "state": state, "previous": "steady", "series": "s", "service": "maintenance",
+            "model": "assistant", "version": "1.4.0", "variant": "v", "device_class": class,
+            "metric": "fathomline.feedback", "unit": "1", "window": { "start": "a", "end": "b" },
+            "since": null, "score": 20.0, "threshold": 16.0, "method": "m", "count": 180,
+            "effective_count": 90.0, "devices": 12, "reference": "abc", "evidence": "e",
+            "link": null
+        });
+        Delivery::Verdict {
+            id: id.into(),
+            change: serde_json::from_value(change).unwrap(),
+        }
+    }
+
     #[test]
-    fn a_refused_delivery_is_counted_beside_the_one_that_told() {
+    fn the_first_webhook_of_a_drift_is_told_with_counts_of_all() {
         let mut mailbox = Mailbox::default();
-        assert!(!mailbox.enter(&Delivery::Other { id: "evt_0".into() }));
-        assert!(!mailbox.enter(&Delivery::Refused {
-            reason: Refusal::Signature
-        }));
-        assert!(!mailbox.has_told() && mailbox.told().is_none());
+        let refused = Delivery::Refused {
+            reason: Refusal::Signature,
+        };
+        let told = [
+            Delivery::Other { id: "evt_0".into() },
+            refused,
+            delivery("evt_1", "panel", "steady"),
+            delivery("evt_2", "kiosk", "drifting"),
+            delivery("evt_3", "gateway", "drifting"),
+        ]
+        .map(|delivery| (mailbox.enter(&delivery), mailbox.has_told()));
+        let (no, first) = ((false, false), (true, true));
+        assert_eq!(told, [no, no, no, first, (false, true)]);
+        let webhook = mailbox.told().unwrap();
+        assert_eq!(
+            (webhook.id.as_str(), webhook.device_class.as_str()),
+            ("evt_2", "kiosk")
+        );
+        assert_eq!((webhook.deliveries, webhook.refused), (3, 1));
     }
 }
