@@ -73,6 +73,7 @@ fn an_address_in_use_and_a_folder_in_use_are_errors_that_say_what_to_do() {
         "{error}"
     );
     assert!(error.contains("choose another with --http"), "{error}");
+    assert_eq!(error.matches("in use").count(), 1, "said once: {error}");
 
     let folder = TempDir::new().unwrap();
     File::create(folder.path().join("something")).unwrap();
