@@ -11,6 +11,7 @@ mod harness;
 mod bad_input;
 mod canary;
 mod crash;
+mod demo;
 mod drift;
 mod foreign;
 mod one_batch;

@@ -27,8 +27,10 @@ pub(crate) const VERSION: &str = "1.4.0";
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 /// No action is this long: a model that rambles on is cut short.
 const ACTION_BYTES_MAX: usize = 48;
-/// What a stopping device may still need to send its last window.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// What a stopping device may still need to send its windows, on a machine with other work. Nobody
+/// waits longer than the sending takes.
+const SEND_LIMIT: Duration = Duration::from_secs(60);
+const SEND_PAUSE: Duration = Duration::from_millis(50);
 
 /// What makes a device.
 pub(crate) struct Order {
@@ -98,7 +100,16 @@ impl Device {
             // Whoever could not be answered in time has walked on.
             next = next.max(Instant::now());
         }
+        self.send_what_waits();
         Ok(self.line.shutdown(SEND_LIMIT))
+    }
+
+    /// A line that shuts down tries each window once; one that is up tries again.
+    fn send_what_waits(&self) {
+        let began = Instant::now();
+        while self.line.health().windows_waiting > 0 && began.elapsed() < SEND_LIMIT {
+            thread::sleep(SEND_PAUSE);
+        }
     }
 
     fn answer_someone(&mut self) -> Result<()> {
@@ -114,7 +125,7 @@ impl Device {
         };
         op.feedback(feedback);
         op.finish(reason);
-        self.street.count(right);
+        self.street.count();
         Ok(())
     }
 

@@ -59,7 +59,6 @@ pub(crate) struct Street {
     /// Share of requests from the new season, as bits of an `f64`.
     share: AtomicU64,
     asked: AtomicU64,
-    right: AtomicU64,
 }
 
 impl Street {
@@ -71,9 +70,12 @@ impl Street {
         f64::from_bits(self.share.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn count(&self, right: bool) {
+    pub(crate) fn count(&self) {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        self.right.fetch_add(u64::from(right), Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -97,6 +99,9 @@ pub struct Fleet {
 /// What became of what the fleet sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
+    /// Requests answered.
+    pub inferences: u64,
+    /// Windows that the collector acknowledged.
     pub windows_stored: u64,
     pub windows_lost: u64,
 }
@@ -104,13 +109,7 @@ pub struct Sent {
 impl Fleet {
     /// Switches every device on.
     pub fn start(muster: &Muster<'_>) -> Result<Self> {
-        let (count, classes) = (muster.devices, CLASSES.len());
-        ensure!(
-            count.is_multiple_of(classes) && count >= DEVICES_PER_CLASS_MIN * classes,
-            "cannot make {classes} equal classes of {count} devices; give a multiple of {classes} \
-             from {} on",
-            DEVICES_PER_CLASS_MIN * classes
-        );
+        check_size(muster.devices)?;
         let mut fleet = Self {
             streets: vec![],
             devices: vec![],
@@ -121,7 +120,7 @@ impl Fleet {
             fleet.streets.push((class, Arc::clone(&street)));
             let model = Model::from_bytes(class.quantization, class.quantization.shipped())?;
             write_weights(muster.folder, class)?;
-            for number in 1..=count / classes {
+            for number in 1..=muster.devices / CLASSES.len() {
                 let order = order(muster, class, number, model.clone());
                 let device = Device::start(order, Arc::clone(&grammar), Arc::clone(&street))?;
                 let thread = thread::Builder::new()
@@ -147,17 +146,6 @@ impl Fleet {
         }
     }
 
-    /// Requests answered so far, and how many of them right.
-    pub fn answered(&self) -> (u64, u64) {
-        let sum = |counter: fn(&Street) -> &AtomicU64| {
-            let counts = self.streets.iter();
-            counts
-                .map(|(_, street)| counter(street).load(Ordering::Relaxed))
-                .sum()
-        };
-        (sum(|street| &street.asked), sum(|street| &street.right))
-    }
-
     /// Whether a device gave up; its reason comes out of `stop`.
     pub fn has_failed(&self) -> bool {
         self.devices.iter().any(JoinHandle::is_finished)
@@ -175,8 +163,22 @@ impl Fleet {
             sent.windows_lost +=
                 health.windows_waiting + health.windows_refused + health.windows_dropped;
         }
+        let streets = self.streets.iter();
+        sent.inferences = streets.map(|(_, street)| street.asked()).sum();
         Ok(sent)
     }
+}
+
+/// Whether so many devices make equal classes that may be shown.
+pub fn check_size(count: usize) -> Result<()> {
+    let classes = CLASSES.len();
+    ensure!(
+        count.is_multiple_of(classes) && count >= DEVICES_PER_CLASS_MIN * classes,
+        "cannot make {classes} equal classes of {count} devices; give a multiple of {classes} \
+         from {} on",
+        DEVICES_PER_CLASS_MIN * classes
+    );
+    Ok(())
 }
 
 /// The file whose digest the class's devices report.
@@ -225,7 +227,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for devices in [0, 6, 35] {
             let error = Fleet::start(&muster(devices, folder.path())).err().unwrap();
-            assert!(error.to_string().contains("a multiple of 3 from 9 on"), "{error}");
+            assert!(
+                error.to_string().contains("a multiple of 3 from 9 on"),
+                "{error}"
+            );
         }
     }
 
@@ -256,7 +261,10 @@ mod tests {
         }
         for count in [
             seeds.iter().collect::<std::collections::HashSet<_>>().len(),
-            spools.iter().collect::<std::collections::HashSet<_>>().len(),
+            spools
+                .iter()
+                .collect::<std::collections::HashSet<_>>()
+                .len(),
         ] {
             assert_eq!(count, 36);
         }

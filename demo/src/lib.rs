@@ -3,6 +3,13 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`story`] | the acts, in order |
+//! | [`house`] | the collector it plays in |
+//! | [`fleet`] | the devices, and the streets they stand in |
+//! | [`operator`] | what the story asks the collector, as anyone could |
+//! | [`receiver`] | where the webhook arrives |
+//! | [`report`] | the story in figures |
+//! | [`voice`] | how it sounds |
 //! | [`grammar`] | what people say to the building, in two seasons |
 //! | [`model`] | the assistant: a small Llama in f32 and Q8_0 |
 //! | [`exam`] | how many requests it answers right |
@@ -11,9 +18,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod clock;
+mod device;
 pub mod exam;
+pub mod fleet;
 pub mod grammar;
+pub mod house;
+mod ledger;
 pub mod model;
+pub mod operator;
 pub mod receiver;
+pub mod report;
+pub mod story;
 pub mod threads;
 pub mod train;
+pub mod voice;

@@ -7,6 +7,7 @@ use clap::Parser;
 use fathomline_demo::threads;
 
 mod options;
+mod telling;
 mod training;
 
 use options::{Options, Task};
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("fathomline-demo: {error:#}");
+            eprintln!("fathomline-demo: {}", sentence(&error));
             ExitCode::from(2)
         }
     }
@@ -28,6 +29,31 @@ fn run() -> Result<ExitCode> {
     }
     match options.task {
         Some(Task::Train(plan)) => training::run(plan),
-        None => anyhow::bail!("the story is not told yet; try `fathomline-demo train`"),
+        None => telling::run(options.telling),
+    }
+}
+
+/// The error with its causes, but for those that its own words name already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("disk full");
+        let told = anyhow::Error::from(cause).context("cannot write x: disk full; free space");
+        assert_eq!(sentence(&told), "cannot write x: disk full; free space");
+        let untold = anyhow::anyhow!("disk full").context("cannot write x");
+        assert_eq!(sentence(&untold), "cannot write x: disk full");
     }
 }

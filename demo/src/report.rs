@@ -15,23 +15,28 @@ pub struct Report {
     pub devices: usize,
     pub classes: Vec<&'static str>,
     pub shifted_class: &'static str,
-    /// Share of the shifted class's requests that came from the new season.
+    /// Share of the shifted class's requests that came from the new season, at the end.
     pub shifted_share: f64,
     /// Inferences made by the devices, and those the collector stored: each exactly once.
     pub inferences: u64,
     pub inferences_stored: u64,
-    /// Windows of one second, stored.
+    /// Windows of one second that were acknowledged, and those the collector stored.
     pub windows: u64,
+    pub windows_stored: u64,
     pub windows_lost: u64,
     /// Share of answers that feedback called correct, by class.
     pub accuracy_before: BTreeMap<String, f64>,
     pub accuracy_after: BTreeMap<String, f64>,
     pub reference: Reference,
+    /// Series whose verdict was steady when the season changed.
+    pub steady_series: usize,
+    /// Verdicts read back, of every state.
+    pub verdicts: u64,
     /// Verdicts `drifting` before the shift, or on another class at any time.
     pub false_verdicts: u64,
-    /// Seconds since the fleet was up.
-    pub reference_frozen_at_s: f64,
-    pub shift_at_s: f64,
+    /// Seconds since the story began.
+    pub reference_frozen_at_s: Option<f64>,
+    pub shift_at_s: Option<f64>,
     pub verdict_at_s: Option<f64>,
     /// From the shift until the verdict could be read.
     pub delay_s: Option<f64>,
@@ -47,8 +52,12 @@ pub struct Report {
 /// What was frozen.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Reference {
-    pub hash: String,
+    /// Series that have one.
     pub series: usize,
+    /// Inferences behind the smallest.
+    pub records_min: u64,
+    /// The one that the first verdict cites; empty unless it was frozen in this run.
+    pub hash: String,
 }
 
 /// A verdict `drifting`, as it was read back.
@@ -61,8 +70,8 @@ pub struct Finding {
     pub reference: String,
     /// End of the lane it was reached on, microseconds since the Unix epoch.
     pub time_us: i64,
-    /// When the change is thought to have begun.
-    pub since_us: Option<i64>,
+    /// When the change is thought to have begun, RFC 3339.
+    pub since: Option<String>,
 }
 
 /// The webhook that told of it.
@@ -88,17 +97,36 @@ impl Report {
         });
         let fell = |class: &str| {
             let (before, after) = (&self.accuracy_before, &self.accuracy_after);
-            before.get(class).zip(after.get(class)).is_some_and(|(b, a)| a < b)
+            before
+                .get(class)
+                .zip(after.get(class))
+                .is_some_and(|(b, a)| a < b)
         };
+        let cites = |finding: &Finding| finding.reference == self.reference.hash;
+        let cited = self.verdict.as_ref().is_none_or(cites);
         let promises = [
             (self.devices >= 9, "a fleet of at least nine devices"),
             (self.reference.series > 0, "a reference is frozen"),
-            (self.false_verdicts == 0, "no verdict `drifting` but the true one"),
+            (
+                self.steady_series == self.reference.series,
+                "every series is steady until the season changes",
+            ),
+            (
+                self.false_verdicts == 0,
+                "no verdict `drifting` but the true one",
+            ),
             (self.verdict.is_some(), "the shift is found"),
+            (cited, "the verdict cites a reference of this run"),
             (on_shifted_only, "only the shifted class drifts"),
             (told, "a webhook tells of it and its signature verifies"),
-            (fell(self.shifted_class), "feedback falls on the shifted class"),
-            (self.windows_lost == 0, "no window is lost"),
+            (
+                fell(self.shifted_class),
+                "feedback falls on the shifted class",
+            ),
+            (
+                self.windows_lost == 0 && self.windows == self.windows_stored,
+                "no window is lost",
+            ),
             (
                 self.inferences == self.inferences_stored && self.inferences > 0,
                 "every inference is counted once",
@@ -124,7 +152,7 @@ mod tests {
             threshold: 15.0,
             reference: "abc".into(),
             time_us: 2,
-            since_us: Some(1),
+            since: None,
         };
         Report {
             devices: 36,
@@ -134,9 +162,11 @@ mod tests {
             accuracy_before: share(0.98),
             accuracy_after: share(0.4),
             reference: Reference {
-                hash: "abc".into(),
                 series: 21,
+                records_min: 3_000,
+                hash: "abc".into(),
             },
+            steady_series: 21,
             drifting_classes: vec!["kiosk".into()],
             webhook: Some(Webhook {
                 id: "evt_1".into(),
@@ -157,16 +187,24 @@ mod tests {
         assert!(report.as_promised, "{:?}", report.broken);
     }
 
+    type Breakage = fn(&mut Report);
+
     #[test]
     fn every_broken_promise_is_named() {
-        let breakages: [(fn(&mut Report), &str); 8] = [
-            (|r| r.reference.series = 0, "frozen"),
+        let breakages: [(Breakage, &str); 11] = [
+            (|r| (r.reference.series, r.steady_series) = (0, 0), "frozen"),
+            (|r| r.steady_series = 20, "steady until"),
+            (|r| r.reference.hash = String::new(), "cites"),
             (|r| r.false_verdicts = 1, "but the true one"),
             (|r| r.verdict = None, "found"),
-            (|r| r.drifting_classes.push("panel".into()), "only the shifted"),
+            (
+                |r| r.drifting_classes.push("panel".into()),
+                "only the shifted",
+            ),
             (|r| r.webhook = None, "webhook"),
             (|r| r.accuracy_after = r.accuracy_before.clone(), "feedback"),
             (|r| r.windows_lost = 1, "no window"),
+            (|r| r.windows = 1, "no window"),
             (|r| r.inferences_stored = 9, "counted once"),
         ];
         for (break_it, word) in breakages {

@@ -26,7 +26,7 @@ use std::{
 pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
 
 use crate::{error::Error, installation};
-use segment::Segment;
+use segment::{Scanned, Segment};
 
 /// Smallest cap: a few windows must always have a place.
 pub(crate) const CAP_BYTES_MIN: u64 = 64 * 1024;
@@ -207,15 +207,23 @@ impl Spool {
 
     fn find_old(&mut self) -> io::Result<()> {
         let cursor = self.cursor();
+        // Its file may be gone: another one under that number would be taken for it.
+        let behind = cursor.and_then(|(number, _)| number.checked_add(1));
+        self.next_number = behind.unwrap_or(1);
         for (number, path) in segment::list(&self.folder)? {
             self.next_number = self.next_number.max(number + 1);
             let position = cursor
                 .filter(|cursor| cursor.0 == number)
                 .map_or(0, |cursor| cursor.1);
             match Segment::scan(&path, number, position) {
-                Ok(Some(segment)) if segment.windows > 0 => self.segments.push_back(segment),
-                // Sent to the end, or torn before its first window.
-                Ok(_) => fs::remove_file(&path)?,
+                Ok(Scanned { segment, lost }) => {
+                    self.lose(lost, 0);
+                    match segment.filter(|segment| segment.windows > 0) {
+                        Some(segment) => self.segments.push_back(segment),
+                        // Sent to the end, or nothing in it can be read.
+                        None => fs::remove_file(&path)?,
+                    }
+                }
                 Err(error) => {
                     let path = path.display().to_string();
                     tracing::warn!(%error, path, "spool file left alone");

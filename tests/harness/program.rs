@@ -15,7 +15,16 @@ const REQUIRE_TOOLS: &str = "FATHOMLINE_REQUIRE_TOOLS";
 
 /// The `fathomline` binary that cargo built beside this test.
 pub(crate) fn path() -> PathBuf {
-    if let Some(path) = env::var_os("FATHOMLINE_BIN") {
+    built("fathomline", "FATHOMLINE_BIN")
+}
+
+/// The `fathomline-demo` binary that cargo built beside this test.
+pub(crate) fn demo() -> PathBuf {
+    built("fathomline-demo", "FATHOMLINE_DEMO_BIN")
+}
+
+fn built(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = env::var_os(variable) {
         return path.into();
     }
     let test = env::current_exe().expect("a running program has a path");
@@ -23,10 +32,10 @@ pub(crate) fn path() -> PathBuf {
         .ancestors()
         .nth(2)
         .expect("tests lie in <target>/<profile>/deps");
-    let path = folder.join("fathomline");
+    let path = folder.join(name);
     assert!(
         path.exists(),
-        "{} is not built; run `cargo test --workspace`, which builds it, or set FATHOMLINE_BIN",
+        "{} is not built; run `cargo test --workspace`, which builds it, or set {variable}",
         path.display()
     );
     path

@@ -46,6 +46,12 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(&[u8], usize)> {
     (found == u32::from_le_bytes(*check)).then_some((payload, HEAD_BYTES + payload_bytes))
 }
 
+/// Length on disk that the head claims, whether or not it is true.
+pub(super) fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes.first_chunk::<4>()?);
+    HEAD_BYTES.checked_add(usize::try_from(length).ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

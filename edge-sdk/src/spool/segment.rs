@@ -40,7 +40,7 @@ pub(crate) struct Entry<'a> {
 pub(crate) struct Pending {
     pub(crate) identity: Identity,
     pub(crate) body: Vec<u8>,
-    reports_dropped: u64,
+    pub(super) reports_dropped: u64,
     /// Which file, and where in it.
     segment: u64,
     start: u64,
@@ -78,6 +78,15 @@ pub(super) struct Segment {
     pub(super) reports_dropped: u64,
 }
 
+/// What an old file holds.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// `None` when nobody knows whose windows it held.
+    pub(super) segment: Option<Segment>,
+    /// Windows that were kept and can no longer be read.
+    pub(super) lost: u64,
+}
+
 impl Segment {
     /// Creates the file and writes whose windows it will hold.
     pub(super) fn create(
@@ -113,12 +122,22 @@ impl Segment {
     }
 
     /// Reads an old file from `position` (0: from its first window) to the last whole frame. What
-    /// follows that is a torn tail and is never sent. `None` when even the head is torn: nothing
-    /// was ever acknowledged to be in it.
-    pub(super) fn scan(path: &Path, number: u64, position: u64) -> io::Result<Option<Self>> {
+    /// follows that is a torn tail, which was never kept, or damage, whose windows are counted;
+    /// neither is ever sent.
+    pub(super) fn scan(path: &Path, number: u64, position: u64) -> io::Result<Scanned> {
         let bytes = fs::read(path)?;
+        // A cursor behind the end was not written for this file.
+        let position = if position > bytes.len() as u64 {
+            0
+        } else {
+            position
+        };
         let Some((head, head_bytes)) = frame::decode(&bytes) else {
-            return Ok(None);
+            let lost = next_window(&bytes, 0).map_or(0, |first| lost(&bytes, first, position));
+            return Ok(Scanned {
+                segment: None,
+                lost,
+            });
         };
         let Some((installation, boot)) = head.strip_prefix(MAGIC).and_then(owners) else {
             let message = "the file is of a version this SDK does not read";
@@ -136,11 +155,10 @@ impl Segment {
             windows: 0,
             reports_dropped: 0,
         };
-        while let Some((payload, length)) = frame::decode(&bytes[segment.end as usize..]) {
-            let Some((_, reports_dropped, _)) = window(payload) else {
-                break;
-            };
-            segment.end += length as u64;
+        let mut at = head_bytes;
+        while let Some((reports_dropped, length)) = window_at(&bytes, at) {
+            at += length;
+            segment.end = at as u64;
             if segment.end <= position {
                 segment.position = segment.end;
             } else {
@@ -148,11 +166,14 @@ impl Segment {
                 segment.reports_dropped += reports_dropped;
             }
         }
-        let torn = bytes.len() as u64 - segment.end;
+        let (torn, lost) = (bytes.len() - at, lost(&bytes, at, position));
         if torn > 0 {
-            tracing::info!(torn, path = %path.display(), "spool file ends in a torn window");
+            tracing::info!(torn, lost, path = %path.display(), "spool file ends in a torn window");
         }
-        Ok(Some(segment))
+        Ok(Scanned {
+            segment: Some(segment),
+            lost,
+        })
     }
 
     /// Writes and syncs one window, or leaves the file as it was.
@@ -268,6 +289,40 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 fn encoded(entry: Entry<'_>) -> Option<Vec<u8>> {
     let sequence = entry.sequence.to_le_bytes();
     frame::encode(&[&sequence, &entry.reports_dropped.to_le_bytes(), entry.body])
+}
+
+/// The window at `at`, if it is whole: what it reports as lost, and its length on disk.
+fn window_at(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let (payload, length) = frame::decode(bytes.get(at..)?)?;
+    let (_, reports_dropped, _) = window(payload)?;
+    Some((reports_dropped, length))
+}
+
+/// Where the first whole window behind `from` begins. Any byte may be it: the length that should
+/// lead there may be what is damaged.
+fn next_window(bytes: &[u8], from: usize) -> Option<usize> {
+    (from + 1..bytes.len()).find(|at| window_at(bytes, *at).is_some())
+}
+
+/// Windows from `from` to the end of a file that is damaged there, those ending by `sent` aside. A
+/// run of damaged ones counts as one.
+fn lost(bytes: &[u8], from: usize, sent: u64) -> u64 {
+    let (mut count, mut at) = (0, from);
+    while at < bytes.len() {
+        let whole = window_at(bytes, at).map(|(_, length)| at + length);
+        // At the end of the file only a frame of full length was more than torn.
+        let claimed = || {
+            let end = at + frame::claimed_bytes(&bytes[at..])?;
+            let holds_window = end >= at + frame::HEAD_BYTES + WINDOW_HEAD_BYTES;
+            (holds_window && end <= bytes.len()).then_some(bytes.len())
+        };
+        let Some(end) = whole.or_else(|| next_window(bytes, at)).or_else(claimed) else {
+            break;
+        };
+        count += u64::from(end as u64 > sent);
+        at = end;
+    }
+    count
 }
 
 fn owners(head: &[u8]) -> Option<(String, String)> {
