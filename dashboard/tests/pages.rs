@@ -2,6 +2,8 @@
 //! changed snapshot. What this does not prove: that the collector mounts the pages, which the system
 //! tests do.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "pages/golden.rs"]
 mod golden;
 
