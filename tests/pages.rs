@@ -1,6 +1,7 @@
-//! The pages say what drifts, where, since when and how sure, to whoever may look; names that devices
-//! chose do no harm there, and no page needs anything but this server. How pages look is for people
-//! to judge: set `FATHOMLINE_SCREENSHOTS` to a folder and open what lies there afterwards.
+//! The pages say what drifts, where, since when and how sure, to whoever may look; names that
+//! devices chose do no harm there, and no page needs anything but this server. How pages look is
+//! for people to judge: set `FATHOMLINE_SCREENSHOTS` to a folder and open what lies there
+//! afterwards.
 
 use fathomline_wire::names;
 use serde_json::Value;

@@ -47,6 +47,16 @@ fn modules_are_files_named_after_them() {
 }
 
 #[test]
+fn lines_fit_beside_each_other() {
+    keep(shape::wide_line);
+}
+
+#[test]
+fn rooms_are_found_by_looking() {
+    keep(shape::too_deep);
+}
+
+#[test]
 fn crate_roots_have_few_doors() {
     keep(shape::too_many_exports);
 }

@@ -1,6 +1,6 @@
 //! Each page on golden rows, through the public router: a changed page shows up in review as a
-//! changed snapshot. What this does not prove: that the collector mounts the pages, which the system
-//! tests do.
+//! changed snapshot. What this does not prove: that the collector mounts the pages, which the
+//! system tests do.
 
 #![allow(clippy::unwrap_used)]
 

@@ -9,6 +9,12 @@ const LINES_MAX: usize = 600;
 /// Most names a crate root may export (modules and re-exports).
 const EXPORTS_MAX: usize = 14;
 
+/// Widest line: two files fit side by side.
+const COLUMNS_MAX: usize = 100;
+
+/// Folders below `src`: deeper ones are not found by looking.
+const FOLDERS_MAX: usize = 2;
+
 /// Longer files, each with the reason why splitting would make it worse.
 const LONG_FILES: [(&str, &str); 0] = [];
 
@@ -47,6 +53,42 @@ pub(super) fn mod_file(file: &SourceFile) -> Breaches {
     let folder = file.path.trim_end_matches("/mod.rs");
     vec![format!(
         "{}: move it to {folder}.rs, so that a tab's title says which module it is",
+        file.path
+    )]
+}
+
+/// rustfmt breaks code at 100 columns; comments are ours to break. Tables and links stay whole.
+pub(super) fn wide_line(file: &SourceFile) -> Breaches {
+    let lines = file.text.lines().enumerate();
+    let wide = lines.filter(|(_, line)| {
+        let start = line.trim_start();
+        let comment = start.starts_with("//") || start.starts_with("--");
+        let whole = line.contains(" | ") || line.contains("://");
+        comment && !whole && line.chars().count() > COLUMNS_MAX
+    });
+    let breach = |(number, _)| {
+        format!(
+            "{}:{}: over {COLUMNS_MAX} columns: break the line",
+            file.path,
+            number + 1
+        )
+    };
+    match file.extension() {
+        "rs" | "sql" => wide.map(breach).collect(),
+        _ => vec![],
+    }
+}
+
+pub(super) fn too_deep(file: &SourceFile) -> Breaches {
+    let Some((_, below)) = file.path.split_once("src/") else {
+        return vec![];
+    };
+    let folders = below.matches('/').count();
+    if folders <= FOLDERS_MAX {
+        return vec![];
+    }
+    vec![format!(
+        "{}: lies {folders} folders below src, {FOLDERS_MAX} at most: give the inner room a door of its own",
         file.path
     )]
 }
@@ -120,6 +162,9 @@ mod tests {
         let root = "pub use a::{\n    B,\n    C,\n};\npub mod d;\n".repeat(5);
         assert_eq!(exports(&root), 15);
         assert_eq!(too_many_exports(&example("a/src/lib.rs", &root)).len(), 1);
+        let wide = format!("// {}\n", "x".repeat(COLUMNS_MAX));
+        assert!(wide_line(&example("a/src/b.rs", &wide))[0].contains(":1:"));
+        assert_eq!(too_deep(&example("a/src/b/c/d/e.rs", "")).len(), 1);
         let exception = format!("fn f() {{\n    {}dead_code)]\n", concat!("#[", "allow("));
         assert!(unexplained_exception(&example("a/src/b.rs", &exception))[0].contains(":2:"));
     }
@@ -131,6 +176,8 @@ mod tests {
             too_long,
             no_opening,
             mod_file,
+            wide_line,
+            too_deep,
             too_many_exports,
             unexplained_exception,
         ] {

@@ -43,7 +43,8 @@ fn is_internal_v6(address: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
-        // Public unicast is 2000::/3; of it, 2001::/23 (Teredo and others) and documentation are not.
+        // Public unicast is 2000::/3; of it, 2001::/23 (Teredo and others) and documentation are
+        // not.
         [0x2001, second, ..] => second < 0x200 || second == 0xdb8,
         [first, ..] => first & 0xe000 != 0x2000,
     }

@@ -1,8 +1,8 @@
 //! The event that tells others about a change of state, with the evidence in it. Pure: the same
 //! verdict gives the same bytes and the same id, on every retry and after every restart.
 //!
-//! In: series, verdict, change. Out: an event row; its body is what is sent. Never: anything that a device, a user or a model
-//! wrote; there is no such field to read from.
+//! In: series, verdict, change. Out: an event row; its body is what is sent. Never: anything that a
+//! device, a user or a model wrote; there is no such field to read from.
 
 use std::fmt::Write as _;
 

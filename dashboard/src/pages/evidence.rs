@@ -1,5 +1,6 @@
 //! The evidence of a verdict, read back from the JSON it is stored as. In: a verdict row. Out:
-//! fields, and sentences about them. What a later version wrote is shown as far as it is understood.
+//! fields, and sentences about them. What a later version wrote is shown as far as it is
+//! understood.
 
 use fathomline_queries::{
     drift::{Direction, Distances, Leading},

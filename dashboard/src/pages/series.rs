@@ -1,6 +1,6 @@
 //! One series, judged: what, where, since when, how sure, and what to do. In: the id of a series,
-//! its verdicts and rollups in the span, the reference it was held against. Out: a page in the order
-//! in which somebody who was paged asks.
+//! its verdicts and rollups in the span, the reference it was held against. Out: a page in the
+//! order in which somebody who was paged asks.
 
 use askama::Template;
 use axum::{

@@ -4,7 +4,7 @@
 use super::units;
 
 /// The plot inside of a chart of 720 by 240.
-pub(crate) const LEFT: f64 = 60.0;
+pub(crate) const LEFT: f64 = 76.0;
 pub(crate) const RIGHT: f64 = 684.0;
 pub(crate) const TOP: f64 = 14.0;
 pub(crate) const BOTTOM: f64 = 204.0;

@@ -1,5 +1,6 @@
-//! `from` and `to`, as Grafana writes them: `now`, `now-15m`, milliseconds since the Unix epoch; and
-//! RFC 3339 for people. In: two texts. Out: a range that ends after it begins, or what is wrong.
+//! `from` and `to`, as Grafana writes them: `now`, `now-15m`, milliseconds since the Unix epoch;
+//! and RFC 3339 for people. In: two texts. Out: a range that ends after it begins, or what is
+//! wrong.
 
 use chrono::DateTime;
 

@@ -70,7 +70,7 @@ pub(crate) fn significant(value: f64) -> String {
         // Floats above 2^53 saturate nothing here: u64 holds far more than a page shows.
         return format!("{sign}{}", count(value.abs().round() as u64));
     }
-    if size < -6.0 {
+    if size < -4.0 {
         return format!("{value:.2e}");
     }
     let decimals = (2.0 - size).clamp(0.0, 9.0) as usize;
