@@ -86,6 +86,16 @@ fn paths_in_documents_exist() {
 }
 
 #[test]
+fn every_dependency_has_its_reason() {
+    let (manifest, map) = (
+        workspace::read("Cargo.toml"),
+        workspace::read("ARCHITECTURE.md"),
+    );
+    let breaches = documents::unexplained_crates(&manifest, &map);
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
 fn commands_in_the_readme_exist() {
     let readme = workspace::read("README.md");
     let breaches = documents::unknown_commands(&readme, &documents::Commands::of_this_checkout());

@@ -185,7 +185,7 @@ impl Rooms {
         };
         let doors = api::router(api).merge(fathomline_dashboard::router(dashboard));
         let wake = Arc::new(Notify::new());
-        let watcher = Watcher::new(Parts {
+        let mut watcher = Watcher::new(Parts {
             settings,
             database,
             lanes,
@@ -194,6 +194,7 @@ impl Rooms {
             endpoints: names(&config.alert),
             wake: Arc::clone(&wake),
         });
+        watcher.remember().await;
         Ok(Self {
             store: opened.store,
             drained: opened.drained,

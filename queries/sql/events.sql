@@ -1,7 +1,7 @@
 -- Question:   what happened in ($from, $to]?
 -- Parameters: $from and $to timestamp
 -- Columns:    time, id, kind, subject, body
--- Caller:     ingest::events, for the pages and the API
+-- Caller:     event::between, for the pages
 SELECT
     time,
     id,

@@ -61,24 +61,18 @@ pub(crate) const SERIES_TREND: Question = question!(
 pub(crate) const VERDICTS_LATEST: Question = question!("verdicts_latest", ["from", "to"]);
 /// Every verdict of one series.
 pub(crate) const VERDICT_HISTORY: Question = question!("verdict_history", ["series", "from", "to"]);
-/// One verdict.
-pub(crate) const VERDICT_DETAIL: Question = question!("verdict_detail", ["series", "time"]);
 /// What happened lately.
 pub(crate) const EVENTS: Question = question!("events", ["from", "to"]);
-/// How much is stored, and until when.
-pub(crate) const INGEST_HEALTH: Question = question!("ingest_health", []);
 
 /// Every question.
-pub const QUESTIONS: [Question; 9] = [
+pub const QUESTIONS: [Question; 7] = [
     LANES,
     FLEET_OVERVIEW,
     SERIES_SPAN,
     SERIES_TREND,
     VERDICTS_LATEST,
     VERDICT_HISTORY,
-    VERDICT_DETAIL,
     EVENTS,
-    INGEST_HEALTH,
 ];
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! | [`lake`] | one atomic view of committed and hot rows |
 //! | [`engine`] | runs SQL over one view, reading only, bounded in time and memory |
 //! | [`catalog`] | the files of `sql/`, each one question |
-//! | [`lanes`], [`series`], [`fleet`], [`verdict`], [`event`], [`ingest`] | typed answers, a module a noun |
+//! | [`lanes`], [`series`], [`fleet`], [`verdict`], [`event`] | typed answers, a module a noun |
 //! | [`committed`] | an engine over a data folder without its collector |
 //! | [`stats`] | pure mathematics of distributions and evidence |
 //! | [`drift`] | references, detectors and verdicts: pure folds over lanes |
@@ -25,7 +25,6 @@ pub mod event;
 mod examples;
 pub mod fleet;
 mod functions;
-pub mod ingest;
 pub mod lake;
 pub mod lanes;
 mod row;

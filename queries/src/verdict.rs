@@ -4,7 +4,7 @@
 use datafusion::common::ScalarValue;
 
 use crate::{
-    catalog::{Question, VERDICT_DETAIL, VERDICT_HISTORY, VERDICTS_LATEST},
+    catalog::{Question, VERDICT_HISTORY, VERDICTS_LATEST},
     engine::{Engine, QueryError},
     row::{Row, rows, timestamp},
     rows::VerdictRow,
@@ -40,22 +40,6 @@ pub async fn history(
         ("to", timestamp(to_us)),
     ];
     ask(engine, &VERDICT_HISTORY, parameters).await
-}
-
-/// The verdict on one series and the lane that ended at `time_us`.
-///
-/// # Errors
-/// When the engine's limits are reached.
-pub async fn detail(
-    engine: &Engine,
-    series: &str,
-    time_us: i64,
-) -> Result<Option<VerdictRow>, QueryError> {
-    let parameters = vec![
-        (column::SERIES, ScalarValue::from(series)),
-        (column::TIME, timestamp(time_us)),
-    ];
-    Ok(ask(engine, &VERDICT_DETAIL, parameters).await?.pop())
 }
 
 async fn ask(

@@ -42,6 +42,27 @@ fn is_path(word: &str) -> bool {
     plain && ours && word.contains('/') && !word.starts_with('/')
 }
 
+/// Crates of the workspace's list that `architecture` gives no reason for.
+pub(super) fn unexplained_crates(manifest: &str, architecture: &str) -> Breaches {
+    let list = manifest
+        .split("[workspace.dependencies]\n")
+        .nth(1)
+        .unwrap_or_default();
+    let list = list.lines().take_while(|line| !line.starts_with('['));
+    let crates = list.filter_map(|line| Some(line.split_once(" = ")?.0));
+    let explained: BTreeSet<&str> = architecture
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|line| line.split(['|', ',', ' ']))
+        .collect();
+    crates
+        .filter(|name| !name.starts_with("fathomline-") && !explained.contains(name))
+        .map(|name| {
+            format!("ARCHITECTURE.md gives no reason for {name}: add one, or do without the crate")
+        })
+        .collect()
+}
+
 /// What can be run in this checkout.
 pub(super) struct Commands {
     /// Binaries for `cargo run --bin`.
@@ -148,6 +169,15 @@ mod tests {
             missing[1].starts_with("X.md: `docs/a.png` does not exist"),
             "{missing:?}"
         );
+    }
+
+    #[test]
+    fn a_crate_without_a_reason_is_found() {
+        let manifest =
+            "[workspace.dependencies]\nfathomline-wire = 1\na-b = 2\nc = 3\n\n[x]\nd = 4\n";
+        let found = unexplained_crates(manifest, "| crate | reason |\n| x, a-b | because |\nc\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("no reason for c:"), "{found:?}");
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Watcher {
         }
     }
 
+    /// Shows what was judged before the last stop. To be done before any door opens: nobody may see
+    /// a collector that forgot its verdicts.
+    pub(crate) async fn remember(&mut self) {
+        self.forward(false).await;
+    }
+
     /// Ticks until `stop` turns true; a tick under way is finished first.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let lane_us = self.parts.settings.cadence.lane_us.unsigned_abs();

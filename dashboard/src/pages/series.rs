@@ -80,6 +80,8 @@ struct HistoryLine {
     badge: Badge,
     time: String,
     rfc3339: String,
+    /// The page as it was then.
+    link: String,
     score: String,
     count: String,
     devices: String,
@@ -199,13 +201,7 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
         score: score_of(&found, visit),
         trend: trend_of(&found, visit),
         distances: distances(&found.evidence),
-        history: found
-            .history
-            .iter()
-            .rev()
-            .take(HISTORY_LINES)
-            .map(history_line)
-            .collect(),
+        history: history(&found.history, visit, id),
         happened,
         signal,
     }
@@ -434,8 +430,24 @@ fn distances(evidence: &Evidence) -> Vec<Fact> {
     facts
 }
 
-fn history_line(row: &VerdictRow) -> HistoryLine {
+/// The newest verdicts first, each linked to this page as it was then.
+fn history(rows: &[VerdictRow], visit: &Visit, id: &str) -> Vec<HistoryLine> {
+    let length_us = visit.span.to_us - visit.span.from_us;
+    let millis = |us: i64| (us / 1000).to_string();
+    let newest = rows.iter().rev().take(HISTORY_LINES);
+    newest
+        .map(|row| {
+            let then = visit
+                .url
+                .over(&millis(row.time - length_us), &millis(row.time));
+            history_line(row, then.link(&format!("/drift/{id}")))
+        })
+        .collect()
+}
+
+fn history_line(row: &VerdictRow, link: String) -> HistoryLine {
     HistoryLine {
+        link,
         badge: Badge {
             state: SeriesState::of(row),
         },
