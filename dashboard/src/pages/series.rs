@@ -328,7 +328,10 @@ fn facts(found: &Found, now_us: i64) -> Vec<Fact> {
             verdict.score.map_or_else(unknown, units::significant),
             verdict.threshold.map_or_else(
                 || "not enough to say".to_owned(),
-                |limit| format!("pages at {}", units::significant(limit)),
+                |limit| match verdict.since {
+                    Some(_) => format!("after its page; pages at {}", units::significant(limit)),
+                    None => format!("pages at {}", units::significant(limit)),
+                },
             ),
         ),
         fact(

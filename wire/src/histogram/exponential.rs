@@ -271,20 +271,22 @@ impl ExponentialHistogram {
         self.count as f64 - cells::count_at_or_below(&self.cells(), threshold)
     }
 
+    /// The same counts without their sum, whose last bits depend on the order of merging: what a
+    /// content is named by.
+    #[must_use]
+    pub fn without_sum(&self) -> Self {
+        Self {
+            sum: 0.0,
+            sum_low: 0.0,
+            ..self.clone()
+        }
+    }
+
     /// Whether both hold the same values as far as merging in any order may promise: everything
     /// but `sum`, which agrees to 1e-12.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let close = (self.sum - other.sum).abs() <= 1e-12 * self.sum.abs().max(1e-300);
-        close
-            && Self {
-                sum: 0.0,
-                sum_low: 0.0,
-                ..self.clone()
-            } == Self {
-                sum: 0.0,
-                sum_low: 0.0,
-                ..other.clone()
-            }
+        close && self.without_sum() == other.without_sum()
     }
 
     /// Adds with Neumaier's compensation, so that the order of additions does not show.
