@@ -15,18 +15,23 @@ use opentelemetry_proto::tonic::{
         ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_client::MetricsServiceClient,
     },
-    metrics::v1::metric,
+    metrics::v1::{metric, number_data_point::Value},
 };
 use prost::Message;
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{
-    books,
-    clock::now_us,
-    device::{Device, Span, Window},
-    fleet::Sent,
-    house::{self, House},
-    program,
+use crate::{
+    drift,
+    harness::{
+        books,
+        clock::now_us,
+        device::{Device, Span, Window},
+        fleet::{Fleet, Sent},
+        house::{self, House},
+        program,
+        sink::Sink,
+    },
 };
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -77,7 +82,7 @@ fn a_truncated_body_is_malformed() {
         &[],
         truncated,
         400,
-        "malformed: the body is not an OTLP metrics request; check the exporter's protocol",
+        "bytes are not an ExportMetricsServiceRequest",
     );
 }
 
@@ -219,9 +224,104 @@ fn an_absurd_scale_is_rejected() {
 #[test]
 fn counts_that_do_not_add_up_are_rejected() {
     let data = odd_histogram(|point| point.count = u64::MAX);
-    one_point_rejected(
-        data,
-        "counts: bucket counts must add up to the point's count and fit 63 bits",
+    one_point_rejected(data, "counts: counts of one point must be 0 to 2^40");
+}
+
+#[test]
+fn counts_that_no_device_can_have_are_rejected() {
+    let data = odd_histogram(|point| {
+        point.count = u64::MAX / 2;
+        let buckets = point.positive.as_mut().unwrap();
+        buckets.bucket_counts = vec![u64::MAX / 2];
+    });
+    one_point_rejected(data, "counts: counts of one point must be 0 to 2^40");
+}
+
+#[test]
+fn a_negative_count_is_rejected_and_judging_goes_on() {
+    let sink = Sink::open();
+    let house = drift::watchful(&sink);
+    let fleet = Fleet::ending_now("kiosk", 90, 41);
+    let mut request = Device::new(99).request(1, last_second(), &[0.1]);
+    for metric in &mut request.resource_metrics[0].scope_metrics[0].metrics {
+        if let Some(metric::Data::Sum(sum)) = &mut metric.data {
+            sum.data_points[0].value = Some(Value::AsInt(-1_000));
+            sum.is_monotonic = false;
+        }
+    }
+    let answer = house.offer(&Device::new(99).window_of(&request, 1));
+    let response = ExportMetricsServiceResponse::decode(answer.body.as_slice()).unwrap();
+    let partial = response.partial_success.expect("a partial success");
+    assert_eq!(partial.rejected_data_points, 1, "{partial:?}");
+    fleet.tell(&house, 1..=90, 1.0);
+    drift::freeze(&house, &fleet);
+    drift::judged(&house, &fleet);
+}
+
+#[test]
+fn a_query_that_would_end_the_process_or_fill_its_memory_is_refused() {
+    let house = House::open();
+    let chain = |levels: usize, step: &str| {
+        let steps = (1..=levels).map(|n| {
+            step.replace("{n}", &n.to_string())
+                .replace("{m}", &(n - 1).to_string())
+        });
+        format!(
+            "WITH t0 AS (SELECT 'xy' AS s){} SELECT length(s) FROM t{levels}",
+            steps.collect::<String>()
+        )
+    };
+    for sql in [
+        format!("SELECT {}1", "1+".repeat(3_000)),
+        format!("SELECT 1 WHERE 1=1 {}", "AND 1=1 ".repeat(8_000)),
+        format!("SELECT 1{}", "::int".repeat(9_000)),
+        chain(14, ", t{n} AS (SELECT a.s FROM t{m} a CROSS JOIN t{m} b)"),
+        chain(28, ", t{n} AS (SELECT s || s AS s FROM t{m})"),
+        chain(28, ", t{n} AS (SELECT concat(s, s) AS s FROM t{m})"),
+        format!(
+            "SELECT replace('{}', 'x', '{}')",
+            "x".repeat(2_000),
+            "y".repeat(2_000)
+        ),
+    ] {
+        let answer = house.call("/api/v1/sql", &json!({ "query": sql }));
+        let shown = &sql[..60];
+        assert_eq!(answer.status, 400, "{shown}: {}", answer.text());
+        assert_eq!(
+            answer.json()["error"]["code"],
+            "sql_invalid",
+            "{shown}: {}",
+            answer.text()
+        );
+    }
+    still_counts(&house);
+}
+
+#[test]
+fn a_peer_that_says_nothing_more_does_not_keep_the_collector_from_stopping() {
+    let mut house = House::open();
+    house.receive(&good_window());
+    let doors = [
+        &house.addresses().http,
+        &house.addresses().otlp_http,
+        &house.addresses().otlp_grpc,
+    ];
+    let doors = doors.map(|door| door.trim_start_matches("http://").to_owned());
+    let silent = doors.map(|door| {
+        let mut peer = TcpStream::connect(door).unwrap();
+        peer.write_all(b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Le")
+            .unwrap();
+        peer
+    });
+    house.end_politely();
+    drop(silent);
+    house.reopen();
+    books::balance(
+        &house,
+        Sent {
+            windows: 1,
+            records: 3,
+        },
     );
 }
 

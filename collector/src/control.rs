@@ -200,9 +200,11 @@ fn whole_lanes(
     now_us: i64,
 ) -> Result<Span, ControlError> {
     let closed_us = cadence.closed_until(now_us);
+    // Nobody's lanes are that far away, and no arithmetic on them overflows.
+    let clamped = |us: i64| us.clamp(i64::MIN / 4, i64::MAX / 4);
     let span = Span {
-        from_us: cadence.ceil(request.from_us),
-        to_us: cadence.floor(request.to_us).min(closed_us),
+        from_us: cadence.ceil(clamped(request.from_us)),
+        to_us: cadence.floor(clamped(request.to_us)).min(closed_us),
     };
     let lanes = span.to_us.saturating_sub(span.from_us) / cadence.lane_us;
     let why = if request.to_us <= request.from_us {

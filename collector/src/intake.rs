@@ -16,7 +16,7 @@ mod rejected;
 mod resource;
 
 use fathomline_queries::rows::{DeviceColumns, Distribution};
-use fathomline_wire::{identity::Declared, names, rejection::Rejection};
+use fathomline_wire::{identity::Declared, limits::PARTS_MAX, names, rejection::Rejection};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     metrics::v1::{Metric, ResourceMetrics, metric},
@@ -73,6 +73,23 @@ pub(crate) enum PointBody {
     Distribution(Distribution),
     Integer(i64),
     Number(f64),
+}
+
+/// Refuses a request with more parts than a collector should hold at once: empty parts are small on
+/// the wire and large in memory.
+pub(crate) fn check_size(request: &ExportMetricsServiceRequest) -> Result<(), Refusal> {
+    let resources = request.resource_metrics.iter();
+    let scopes = resources.flat_map(|resource| &resource.scope_metrics);
+    let metrics = scopes.clone().flat_map(|scope| &scope.metrics);
+    let points: usize = metrics.clone().map(points::len).sum();
+    let parts = request.resource_metrics.len() + scopes.count() + metrics.count() + points;
+    if parts <= PARTS_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "the request has {parts} resources, scopes, metrics and points together, {PARTS_MAX} at most"
+    );
+    Err(Refusal::new(Rejection::TooLarge, detail))
 }
 
 /// Reads everything that can be counted out of a request.

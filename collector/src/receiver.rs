@@ -49,6 +49,7 @@ impl Receiver {
         digest: [u8; 32],
     ) -> Result<Outcome, Refusal> {
         let received_us = self.clock.now_us();
+        intake::check_size(request)?;
         let (windows, rejected) = intake::from_request(request);
         let arrival = Arrival {
             declared,

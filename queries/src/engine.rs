@@ -17,6 +17,10 @@ use datafusion::{
     execution::SessionState,
     logical_expr::LogicalPlan,
     prelude::{SQLOptions, SessionContext},
+    sql::sqlparser::{
+        dialect::GenericDialect,
+        tokenizer::{Token, Tokenizer},
+    },
 };
 use futures::StreamExt;
 use tokio::sync::Semaphore;
@@ -27,6 +31,14 @@ use crate::{catalog::Question, lake::Lake};
 
 /// Longest query (64 KiB): more is a program, and planning cannot be interrupted.
 const SQL_BYTES_MAX: usize = 64 << 10;
+
+/// Most words and signs of a stranger's query. Planners walk long chains of operators by recursion
+/// and run out of stack at some thousands, which would end the process and not the query.
+const SQL_TOKENS_MAX: usize = 1_500;
+
+/// Most steps of a stranger's plan: a chain of common table expressions that each use the one
+/// before twice is short to write and has no end to plan.
+const PLAN_STEPS_MAX: usize = 500;
 
 /// Strangers' queries that run at once; others wait, and the wait counts towards their deadline.
 const STRANGERS_MAX: usize = 4;
@@ -146,6 +158,7 @@ impl Engine {
         if sql.len() > SQL_BYTES_MAX {
             return Err(QueryError::TooLong(sql.len()));
         }
+        check_length(sql)?;
         let context = self.session(&self.strangers)?;
         let (sql, limits) = (sql.to_owned(), self.limits);
         self.in_time(async {
@@ -206,6 +219,7 @@ async fn answer(
     limits: EngineLimits,
 ) -> Result<Answer, QueryError> {
     let plan = plan(&context, &sql).await?;
+    session::check_bounded(&plan, PLAN_STEPS_MAX).map_err(QueryError::Plan)?;
     let frame = DataFrame::new(context.state(), plan);
     let mut answer = AnswerBuilder::new(frame.schema().as_arrow(), limits);
     let mut batches = frame
@@ -234,6 +248,22 @@ async fn rows(
         .collect()
         .await
         .map_err(|error| QueryError::run(&error))
+}
+
+/// Counts tokens, not bytes: what the parser recurses over.
+fn check_length(sql: &str) -> Result<(), QueryError> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize();
+    let tokens = tokens.map_err(|error| QueryError::Plan(error.to_string()))?;
+    let tokens = tokens
+        .iter()
+        .filter(|token| !matches!(token, Token::Whitespace(_)));
+    match tokens.count() {
+        count if count <= SQL_TOKENS_MAX => Ok(()),
+        count => Err(QueryError::Plan(format!(
+            "it has {count} words and signs, and {SQL_TOKENS_MAX} are the most; split it, or filter \
+             by a range instead of a list"
+        ))),
+    }
 }
 
 /// Plans, and refuses what would not only read.

@@ -206,10 +206,12 @@ impl Sum {
             (Some(histogram), Some(sum)) => sum.merge(&histogram),
             (Some(histogram), none) => *none = Some(histogram),
             (None, _) => {
-                *self
-                    .categories
-                    .entry(row.text(column::CATEGORY)?)
-                    .or_default() += row.count(column::COUNT)?;
+                // Intake lets no negative count in; one that an older version stored must not
+                // stop every other series from being read.
+                let count = row.integer(column::COUNT)?.max(0).unsigned_abs();
+                let category = row.text(column::CATEGORY)?;
+                let sum = self.categories.entry(category).or_default();
+                *sum = sum.saturating_add(count);
             }
         }
         // One device window counts in each of its categories, so their sum would be too many.

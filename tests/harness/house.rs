@@ -121,6 +121,22 @@ impl House {
         }
     }
 
+    /// SIGTERM, and a wait until the process has ended by itself.
+    pub(crate) fn end_politely(&mut self) {
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
+        let pid = running.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(
+            told.is_ok_and(|status| status.success()),
+            "kill -TERM {pid}"
+        );
+        until("the collector ends", || {
+            running.child.try_wait().unwrap().is_some()
+        });
+    }
+
     /// Kills the house and opens it again on what lies on its disk.
     pub(crate) fn reopen(&mut self) {
         self.settings.stall_at = None;

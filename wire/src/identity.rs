@@ -46,7 +46,7 @@ impl fmt::Display for IdentityError {
             }
             Self::Invalid(header) => write!(
                 f,
-                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], sequence and clock are decimal integers"
+                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], the sequence counts from 1, the clock is a decimal integer"
             ),
         }
     }
@@ -83,12 +83,19 @@ pub fn from_headers<'a>(
             .then(|| value.to_owned())
             .ok_or(IdentityError::Invalid(name))
     };
-    let number = |name, value: &str| value.parse().map_err(|_| IdentityError::Invalid(name));
+    let number = |name, value: &str| {
+        let digits = value.bytes().all(|b| b.is_ascii_digit());
+        let parsed = value.parse().ok().filter(|_| digits);
+        parsed.ok_or(IdentityError::Invalid(name))
+    };
     let identity = Identity {
         installation: identifier(HEADER_INSTALLATION)?,
         boot: identifier(HEADER_BOOT)?,
         sequence: number(HEADER_SEQUENCE, text(HEADER_SEQUENCE)?)?,
     };
+    if !is_sequence(identity.sequence) {
+        return Err(IdentityError::Invalid(HEADER_SEQUENCE));
+    }
     let clock_unix_nano = get(HEADER_CLOCK)
         .map(|v| number(HEADER_CLOCK, v))
         .transpose()?;
@@ -96,6 +103,11 @@ pub fn from_headers<'a>(
         identity,
         clock_unix_nano,
     }))
+}
+
+/// Whether a window may have this number: windows are counted from 1, in 63 bits.
+pub fn is_sequence(sequence: u64) -> bool {
+    (1..=crate::limits::INTEGER_MAX).contains(&sequence)
 }
 
 /// Whether `value` may name an installation or a boot: 1 to 64 bytes of `[A-Za-z0-9_.:-]`.
@@ -140,8 +152,17 @@ mod tests {
     fn a_partial_or_hostile_identity_is_refused_with_the_header_named() {
         let partial = from_headers(|name| (name == HEADER_BOOT).then_some("b"));
         assert_eq!(partial, Err(IdentityError::Missing(HEADER_INSTALLATION)));
-        let hostile = from_headers(|name| Some(if name == HEADER_SEQUENCE { "-1" } else { "x" }));
-        assert_eq!(hostile, Err(IdentityError::Invalid(HEADER_SEQUENCE)));
+        for sequence in ["-1", "+2", "0", "", "1.0", "9223372036854775808"] {
+            let hostile = from_headers(|name| {
+                Some(if name == HEADER_SEQUENCE {
+                    sequence
+                } else {
+                    "x"
+                })
+            });
+            let invalid = Err(IdentityError::Invalid(HEADER_SEQUENCE));
+            assert_eq!(hostile, invalid, "{sequence:?}");
+        }
         assert!(!is_identifier("a b") && !is_identifier("") && !is_identifier(&"x".repeat(65)));
         assert!(is_label("set.target_1") && !is_label("Set") && !is_label(&"x".repeat(33)));
     }

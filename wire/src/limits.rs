@@ -36,6 +36,18 @@ pub const VARIANTS_MAX: usize = 16;
 /// Longest installation or boot identifier, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
 
+/// Most values one histogram point may count (2^40). No device infers that often, and no sum over
+/// a fleet of honest points comes near what 63 bits hold: one hostile point must not make every
+/// later sum over its cohort overflow.
+pub const POINT_COUNT_MAX: u64 = 1 << 40;
+
+/// Largest increase one point of a counter may carry (2^53): what floats still count exactly.
+pub const COUNTER_MAX: u64 = 1 << 53;
+
+/// Most resources, scopes, metrics and data points in one request, taken together. A relay that
+/// batches more sends them in two.
+pub const PARTS_MAX: usize = 200_000;
+
 /// Largest integer that may be stored. Parquet statistics are signed: one value above it would
 /// make every later scan of the file fail.
 pub const INTEGER_MAX: u64 = i64::MAX as u64;

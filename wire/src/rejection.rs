@@ -16,11 +16,11 @@ pub enum Rejection {
     TooLarge,
     /// The identity was seen before with other bytes.
     Conflict,
-    /// The window is older than the boots the collector remembers.
+    /// The window is older than what the collector remembers of its boot.
     TooOld,
     /// The histogram's scale is outside of what floats can tell apart.
     Scale,
-    /// Bucket counts do not add up to the point's count, or do not fit 63 bits.
+    /// A count is negative or absurd, buckets do not add up to it, or there are too many of them.
     Counts,
     /// A number that must be finite is not.
     NotFinite,
@@ -28,7 +28,7 @@ pub enum Rejection {
     Time,
     /// An interval of this series overlaps one that was already counted.
     Overlap,
-    /// A name or attribute value is longer than the limit.
+    /// A name or attribute value is longer than the limit, or holds control characters.
     TooLong,
     /// The point's kind cannot be stored (a summary, say).
     Kind,
@@ -86,7 +86,7 @@ impl Rejection {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Malformed => {
-                "the body is not an OTLP metrics request; check the exporter's protocol"
+                "the request is not what it claims to be; the sentence before says what is wrong with it"
             }
             Self::Unsupported => "send application/x-protobuf, uncompressed or with gzip or zstd",
             Self::TooLarge => "the body is over the limit; send smaller batches",
@@ -94,16 +94,20 @@ impl Rejection {
                 "this installation, boot and sequence arrived before with other bytes; set the record aside and go on"
             }
             Self::TooOld => {
-                "the window belongs to a boot the collector no longer remembers; it cannot be counted once"
+                "the window is older than what the collector remembers of its boot (30 days, 1,024 gaps); it cannot be counted once"
             }
             Self::Scale => "the exponential histogram's scale must be between -10 and 20",
-            Self::Counts => "bucket counts must add up to the point's count and fit 63 bits",
+            Self::Counts => {
+                "counts of one point must be 0 to 2^40 (counters: 2^53), and bucket counts add up to them"
+            }
             Self::NotFinite => "numbers must be finite; drop NaN and infinity before recording",
             Self::Time => "each point needs a time and may not end before it starts",
             Self::Overlap => {
                 "the interval overlaps one that was counted; use delta temporality or keep start times constant"
             }
-            Self::TooLong => "names and attribute values may have 128 bytes at most",
+            Self::TooLong => {
+                "names and attribute values may have 128 bytes at most, and no control characters"
+            }
             Self::Kind => {
                 "send sums, gauges, histograms or exponential histograms; summaries are not stored"
             }

@@ -5,12 +5,17 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
 use fathomline_collector::{Collector, Config, Running};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Longest wait for open requests and the last commit.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+const STACK_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -40,8 +45,10 @@ impl Serve {
         let config = self.config()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            // Plans are walked by recursion: see the limits of the query engine.
+            .thread_stack_size(STACK_BYTES)
             .build()?;
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             let running = Collector::start(config).await?;
             announce(&running)?;
             let mut terminate = signal(SignalKind::terminate())?;
@@ -49,9 +56,22 @@ impl Serve {
                 interrupted = tokio::signal::ctrl_c() => interrupted?,
                 _ = terminate.recv() => {}
             }
-            running.drain().await;
+            // What was acknowledged is synced: whoever holds a connection open, or asks again, may
+            // cut the drain short and loses nothing.
+            tokio::select! {
+                drained = tokio::time::timeout(DRAIN_LIMIT, running.drain()) => {
+                    if drained.is_err() {
+                        tracing::warn!("a peer holds its connection open; stopping all the same");
+                    }
+                }
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
             Ok(ExitCode::SUCCESS)
-        })
+        });
+        // Tasks of peers that hold on would keep a plain drop waiting.
+        runtime.shutdown_background();
+        done
     }
 
     fn config(self) -> anyhow::Result<Config> {

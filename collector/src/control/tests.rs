@@ -21,6 +21,14 @@ fn control(folder: &std::path::Path) -> Control {
     Control::new(database, Arc::new(lanes), clock, &settings)
 }
 
+fn span_us(from_us: i64, to_us: i64) -> FreezeRequest {
+    FreezeRequest {
+        from_us,
+        to_us,
+        ..span("tiny", 0, 0)
+    }
+}
+
 fn span(model: &str, from: i64, to: i64) -> FreezeRequest {
     FreezeRequest {
         service: None,
@@ -64,6 +72,12 @@ async fn what_cannot_be_frozen_says_why() {
         (span("tiny", 9, 9), "ends before it begins"),
         (span("tiny", 90, 95), "no whole lane that has closed"),
         (span("tiny", -90_000, 50), "choose a shorter one"),
+        (
+            span_us(i64::MIN, i64::MIN + 1),
+            "no whole lane that has closed",
+        ),
+        (span_us(i64::MAX, i64::MIN), "ends before it begins"),
+        (span_us(i64::MIN, i64::MAX), "choose a shorter one"),
         (span("other", 0, 40), "no watched series of model \"other\""),
     ] {
         let error = control

@@ -5,8 +5,8 @@ use fathomline_queries::rows::{DeviceColumns, Distribution};
 use fathomline_wire::{
     histogram::{Buckets, ExplicitHistogram, ExponentialHistogram, HistogramError, Parts},
     identity::is_label,
-    limits::ATTRIBUTE_VALUE_BYTES_MAX,
-    names,
+    limits::{ATTRIBUTE_VALUE_BYTES_MAX, COUNTER_MAX},
+    names::{self, Kind},
     rejection::Rejection,
 };
 use opentelemetry_proto::tonic::{
@@ -58,6 +58,10 @@ pub(super) fn read(
         rejected.add(Rejection::TooLong, len(metric));
         return;
     }
+    if !fits_contract(metric) {
+        rejected.add(Rejection::Kind, len(metric));
+        return;
+    }
     let shared = Shared {
         metric,
         scope,
@@ -72,10 +76,12 @@ pub(super) fn read(
             gauge
                 .data_points
                 .iter()
-                .for_each(|p| keep(shared.number(p, Temporality::Gauge)));
+                .for_each(|p| keep(shared.number(p, Temporality::Gauge, false)));
         }
         Some(metric::Data::Sum(sum)) => {
             let temporality = temporality(sum.aggregation_temporality);
+            // A counter of the contract rises, whatever its sender says.
+            let rises = sum.is_monotonic || names::metric(&metric.name).is_some();
             // A sum that can fall is a level: its last value is what can be stored.
             let temporality = match temporality {
                 Some(Temporality::Cumulative) if !sum.is_monotonic => Some(Temporality::Gauge),
@@ -85,7 +91,7 @@ pub(super) fn read(
                 keep(
                     temporality
                         .ok_or(Rejection::Kind)
-                        .and_then(|t| shared.number(p, t)),
+                        .and_then(|t| shared.number(p, t, rises)),
                 );
             });
         }
@@ -119,11 +125,17 @@ impl Shared<'_> {
         &self,
         point: &NumberDataPoint,
         temporality: Temporality,
+        rises: bool,
     ) -> Result<Option<Point>, Rejection> {
         if no_value(point.flags) {
             return Ok(None);
         }
         let body = match point.value {
+            // One absurd count would overflow every later sum over its cohort.
+            Some(Value::AsInt(value)) if !is_counter(value, temporality, rises) => {
+                return Err(Rejection::Counts);
+            }
+            Some(Value::AsDouble(value)) if rises && value < 0.0 => return Err(Rejection::Counts),
             Some(Value::AsInt(value)) => PointBody::Integer(value),
             Some(Value::AsDouble(value)) if value.is_finite() => PointBody::Number(value),
             Some(Value::AsDouble(_)) => return Err(Rejection::NotFinite),
@@ -240,7 +252,7 @@ impl Shared<'_> {
             metric: self.metric.name.clone(),
             unit: self.metric.unit.clone(),
         };
-        if longest_text(&columns) > ATTRIBUTE_VALUE_BYTES_MAX {
+        if !texts(&columns).all(|text| resource::is_kept(text)) {
             return Err(Rejection::TooLong);
         }
         let category = self.category(attributes);
@@ -277,11 +289,31 @@ impl Shared<'_> {
     }
 }
 
-fn longest_text(columns: &DeviceColumns) -> usize {
+/// Attributes of the point that are stored.
+fn texts(columns: &DeviceColumns) -> impl Iterator<Item = &String> {
     let optional = [&columns.quantization, &columns.operation, &columns.provider];
     let texts = [&columns.model, &columns.version, &columns.variant];
-    let all = texts.into_iter().chain(optional.into_iter().flatten());
-    all.map(String::len).max().unwrap_or(0)
+    texts.into_iter().chain(optional.into_iter().flatten())
+}
+
+/// A metric of the contract comes as what the contract says it is: detectors merge its points.
+fn fits_contract(metric: &Metric) -> bool {
+    let Some(contract) = names::metric(&metric.name) else {
+        return true;
+    };
+    match &metric.data {
+        Some(metric::Data::Histogram(_) | metric::Data::ExponentialHistogram(_)) => {
+            contract.kind == Kind::Distribution
+        }
+        Some(metric::Data::Sum(_)) => matches!(contract.kind, Kind::Category | Kind::Counter),
+        Some(metric::Data::Gauge(_)) => contract.kind == Kind::Gauge,
+        Some(metric::Data::Summary(_)) | None => true,
+    }
+}
+
+fn is_counter(value: i64, temporality: Temporality, rises: bool) -> bool {
+    let size = value.unsigned_abs();
+    temporality == Temporality::Gauge || (size <= COUNTER_MAX && (value >= 0 || !rises))
 }
 
 fn temporality(value: i32) -> Option<Temporality> {

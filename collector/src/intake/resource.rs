@@ -21,7 +21,7 @@ pub(super) struct Sender {
     pub(super) boot: String,
     /// Over every attribute, so that dropped ones still tell streams apart.
     pub(super) digest: [u8; 32],
-    /// A kept attribute is over the limit.
+    /// A kept attribute is over the limit, or holds control characters.
     pub(super) too_long: bool,
 }
 
@@ -49,8 +49,13 @@ pub(super) fn read(resource: Option<&Resource>) -> Sender {
     sender.too_long = kept
         .into_iter()
         .chain(optional)
-        .any(|value| value.len() > ATTRIBUTE_VALUE_BYTES_MAX);
+        .any(|value| !is_kept(value));
     sender
+}
+
+/// Whether a value may be stored: short enough, and nothing in it that only a terminal obeys.
+pub(super) fn is_kept(value: &str) -> bool {
+    value.len() <= ATTRIBUTE_VALUE_BYTES_MAX && !value.chars().any(char::is_control)
 }
 
 /// The text of an attribute; numbers and booleans in their usual notation.

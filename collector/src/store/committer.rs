@@ -115,7 +115,12 @@ pub(super) fn read_checkpoint(folder: &Path) -> io::Result<Checkpoint> {
             let (body, checksum) = bytes
                 .split_last_chunk::<4>()
                 .filter(|(body, checksum)| crc32c::crc32c(body).to_le_bytes() == **checksum)
-                .ok_or_else(|| io::Error::other("the checkpoint is damaged"))?;
+                .ok_or_else(|| {
+                    io::Error::other(format!(
+                        "{} is damaged, and without it windows that are sent again would be counted again; restore the data folder from a backup",
+                        folder.join("checkpoint").display()
+                    ))
+                })?;
             debug_assert_eq!(checksum.len(), 4);
             postcard::from_bytes(body).map_err(io::Error::other)
         }

@@ -205,6 +205,11 @@ impl Ledger {
             let known = self
                 .boots
                 .get(&(identity.installation.clone(), identity.boot.clone()));
+            if known.is_some_and(|boot| boot.has_forgotten(identity.sequence)) {
+                let points = window.points.len();
+                decision.outcome.rejected.add(Rejection::TooOld, points);
+                return;
+            }
             if known.is_some_and(|boot| boot.holds_direct(identity.sequence)) {
                 decision.outcome.duplicates += window.points.len() as u64;
                 return;
@@ -231,6 +236,10 @@ impl Ledger {
         decision: &mut Decision,
     ) {
         for mut point in window.points {
+            if received_us - (point.columns.time + basis.offset_us) > BOOTS_REMEMBERED_US {
+                decision.outcome.rejected.add(Rejection::TooOld, 1);
+                continue;
+            }
             if basis.by_stream || point.temporality == Temporality::Cumulative {
                 match self.admit_point(&mut point, decision) {
                     Ok(true) => {}
@@ -309,8 +318,8 @@ fn is_too_old(windows: &[Window], now_us: i64) -> bool {
 }
 
 fn relayed_identity(window: &Window) -> Option<Identity> {
-    use fathomline_wire::identity::is_identifier;
-    let sequence = window.sequence?;
+    use fathomline_wire::identity::{is_identifier, is_sequence};
+    let sequence = window.sequence.filter(|number| is_sequence(*number))?;
     let valid = is_identifier(&window.installation) && is_identifier(&window.boot);
     valid.then(|| Identity {
         installation: window.installation.clone(),
@@ -341,7 +350,12 @@ fn correct_time(point: &mut Point, basis: &Basis, received_us: i64) {
     columns.sequence = basis.sequence;
     columns.time = columns.time.saturating_add(basis.offset_us);
     columns.start_time = columns.start_time.saturating_add(basis.offset_us);
-    columns.clock = if columns.time - received_us > FUTURE_MAX_US {
+    let ahead_us = columns.time.saturating_sub(received_us);
+    columns.clock = if ahead_us > FUTURE_MAX_US {
+        // It cannot have been measured later than now. What the sender believed stays beside it;
+        // believing it here would spread one request over as many days as it names.
+        columns.time = received_us;
+        columns.start_time = columns.start_time.saturating_sub(ahead_us);
         Clock::Unknown
     } else if basis.offset_us != 0 {
         Clock::Corrected

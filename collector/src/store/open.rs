@@ -112,13 +112,24 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
         segment: known,
         mut ledger,
     } = read_checkpoint(&folder.log()).map_err(log_error)?;
-    let mut last = known.max(committer.last_committed().await?);
+    let committed = committer.last_committed().await?;
+    let segments = wal::replay(&folder.log()).map_err(log_error)?;
+    // The first commit comes before the first checkpoint; then its segment is still there.
+    let from_the_start = segments.first().is_some_and(|first| first.segment <= 1);
+    if known == 0 && committed > 0 && !from_the_start {
+        return Err(StoreError::Log(format!(
+            "{} is missing, and without it windows that are sent again would be counted again; restore the data folder from a backup",
+            folder.log().join("checkpoint").display()
+        )));
+    }
+    let mut last = known.max(committed);
     for Replayed {
         segment,
         frames,
         torn,
+        damaged,
         ..
-    } in wal::replay(&folder.log()).map_err(log_error)?
+    } in segments
     {
         let mut rows = Frame::default();
         for bytes in frames {
@@ -132,6 +143,7 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
             segment,
             rows = rows.distributions.len(),
             torn,
+            damaged,
             "replaying a log segment"
         );
         let sealed = Sealed {

@@ -31,6 +31,8 @@ pub(crate) struct Replayed {
     pub(crate) frames: Vec<Vec<u8>>,
     /// The file ends inside of a frame: the process died before that frame was acknowledged.
     pub(crate) torn: bool,
+    /// Whole frames whose bytes are not what was written: acknowledged, and lost to the disk.
+    pub(crate) damaged: usize,
     whole_bytes: u64,
 }
 
@@ -67,14 +69,7 @@ impl Wal {
                 "the log failed to sync earlier; restart the collector to replay it",
             ));
         }
-        let mut group = Vec::new();
-        for payload in payloads {
-            let length = (payload.len() as u32).to_le_bytes();
-            let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), payload);
-            group.extend_from_slice(&length);
-            group.extend_from_slice(&checksum.to_le_bytes());
-            group.extend_from_slice(payload);
-        }
+        let group = framed(payloads);
         let written = self
             .file
             .write_all(&group)
@@ -93,20 +88,24 @@ impl Wal {
 }
 
 /// Reads every segment in `folder`, oldest first. A torn end is repaired in the newest segment
-/// only: anywhere else acknowledged data would be missing, which is an error.
+/// only: anywhere else acknowledged data would be missing, which is an error. Damage inside of the
+/// newest segment costs the damaged frames alone: those behind it are read, and the file is kept
+/// aside as it was.
 pub(crate) fn replay(folder: &Path) -> io::Result<Vec<Replayed>> {
     let segments = segments(folder)?;
     let newest = segments.last().copied();
     let mut replayed = Vec::new();
     for segment in segments {
         let found = read_segment(folder, segment)?;
-        if found.torn && Some(segment) != newest {
+        if (found.torn || found.damaged > 0) && Some(segment) != newest {
             return Err(io::Error::other(format!(
                 "log segment {} is damaged before its end; restore it from a backup or move it away, which loses what it held",
                 path(folder, segment).display()
             )));
         }
-        if found.torn {
+        if found.damaged > 0 {
+            keep_aside(folder, &found)?;
+        } else if found.torn {
             // What was torn was never acknowledged; cut it off, so that this segment is whole
             // when it is no longer the newest.
             let file = OpenOptions::new().write(true).open(path(folder, segment))?;
@@ -116,6 +115,38 @@ pub(crate) fn replay(folder: &Path) -> io::Result<Vec<Replayed>> {
         replayed.push(found);
     }
     Ok(replayed)
+}
+
+/// Keeps the damaged file beside a new one that holds its whole frames.
+fn keep_aside(folder: &Path, found: &Replayed) -> io::Result<()> {
+    let path = path(folder, found.segment);
+    let (aside, new) = (path.with_extension("damaged"), path.with_extension("new"));
+    fs::write(&new, framed(&found.frames))?;
+    File::open(&new)?.sync_all()?;
+    fs::rename(&path, &aside)?;
+    fs::rename(&new, &path)?;
+    sync_folder(folder)?;
+    tracing::error!(
+        segment = found.segment,
+        frames_lost = found.damaged,
+        frames_kept = found.frames.len(),
+        aside = %aside.display(),
+        "the disk damaged acknowledged windows in the log; check the disk, devices do not send them again"
+    );
+    Ok(())
+}
+
+/// Frames as they lie in a segment.
+fn framed(payloads: &[Vec<u8>]) -> Vec<u8> {
+    let mut group = Vec::new();
+    for payload in payloads {
+        let length = (payload.len() as u32).to_le_bytes();
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), payload);
+        group.extend_from_slice(&length);
+        group.extend_from_slice(&checksum.to_le_bytes());
+        group.extend_from_slice(payload);
+    }
+    group
 }
 
 /// Removes a segment whose rows every table has committed.
@@ -160,8 +191,16 @@ fn read_segment(folder: &Path, segment: i64) -> io::Result<Replayed> {
     File::open(path(folder, segment))?.read_to_end(&mut bytes)?;
     let mut frames = Vec::new();
     let mut rest = bytes.as_slice();
-    while let Some((payload, after)) = next_frame(rest) {
-        frames.push(payload.to_vec());
+    let mut damaged = 0;
+    loop {
+        while let Some((payload, after)) = next_frame(rest) {
+            frames.push(payload.to_vec());
+            rest = after;
+        }
+        let Some(after) = behind_damage(rest) else {
+            break;
+        };
+        damaged += 1;
         rest = after;
     }
     let whole_bytes = (bytes.len() - rest.len()) as u64;
@@ -169,8 +208,22 @@ fn read_segment(folder: &Path, segment: i64) -> io::Result<Replayed> {
         segment,
         frames,
         torn: !rest.is_empty(),
+        damaged,
         whole_bytes,
     })
+}
+
+/// Where reading goes on behind a frame that cannot be read: at the next whole frame, or at the end
+/// if the damaged one is the last and has its full length. `None` if the file is torn here.
+fn behind_damage(bytes: &[u8]) -> Option<&[u8]> {
+    let next = (1..bytes.len()).map(|at| &bytes[at..]);
+    let whole = |rest: &&[u8]| next_frame(rest).is_some_and(|(payload, _)| !payload.is_empty());
+    if let Some(rest) = next.into_iter().find(whole) {
+        return Some(rest);
+    }
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let payload = rest.get(FRAME_HEADER_BYTES - 4..)?;
+    (payload.len() == u32::from_le_bytes(*length) as usize).then_some(&[])
 }
 
 fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -213,6 +266,29 @@ mod tests {
             assert_eq!(found.frames.len(), usize::from(cut >= 13));
             assert_eq!(found.torn, cut != 0 && cut != 13);
             assert!(!replay(folder.path()).unwrap()[0].torn, "repaired once");
+        }
+    }
+
+    #[test]
+    fn damage_inside_costs_one_frame_and_keeps_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let frames = [b"first".to_vec(), b"second".to_vec(), b"third".to_vec()];
+        let mut wal = Wal::create(folder.path(), 1).unwrap();
+        wal.append(&frames).unwrap();
+        let whole = fs::read(path(folder.path(), 1)).unwrap();
+        // One bit in each payload, and in the second's length.
+        for (at, lost) in [(9, 0), (22, 1), (13, 1), (whole.len() - 1, 2)] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(path(folder.path(), 1), &bytes).unwrap();
+            let found = &replay(folder.path()).unwrap()[0];
+            let kept = (0..3).filter(|n| *n != lost).map(|n| frames[n].clone());
+            assert_eq!(found.frames, kept.collect::<Vec<_>>(), "bit at {at}");
+            assert_eq!((found.damaged, found.torn), (1, false), "bit at {at}");
+            let aside = path(folder.path(), 1).with_extension("damaged");
+            assert_eq!(fs::read(aside).unwrap(), bytes);
+            let again = &replay(folder.path()).unwrap()[0];
+            assert_eq!((again.frames.len(), again.damaged), (2, 0), "repaired once");
         }
     }
 

@@ -8,12 +8,16 @@ use datafusion::{
         CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
         MemorySchemaProvider, SchemaProvider,
     },
-    common::Result,
+    common::{
+        Result,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     execution::{
         FunctionRegistry, SessionState, SessionStateBuilder,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         runtime_env::RuntimeEnvBuilder,
     },
+    logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
     prelude::{SessionConfig, SessionContext},
 };
 
@@ -27,8 +31,16 @@ const PARTITIONS: usize = 2;
 
 /// Functions whose result can be huge whatever their arguments are: no limit counts what one call
 /// allocates, so strangers do without.
-const UNBOUNDED_FUNCTIONS: [&str; 8] = [
+const UNBOUNDED_FUNCTIONS: [&str; 16] = [
     "repeat",
+    "replace",
+    "regexp_replace",
+    "overlay",
+    "concat",
+    "concat_ws",
+    "make_array",
+    "array_concat",
+    "array_replace_all",
     "lpad",
     "rpad",
     "array_repeat",
@@ -74,6 +86,56 @@ pub(super) fn template(caller: Caller, memory_bytes: usize) -> Result<SessionSta
         }
     }
     Ok(state)
+}
+
+/// Why a stranger's plan is not run, if it is not: too many steps, or a call whose result no limit
+/// counts. Judged by the plan: operators such as `||` come as functions and under other names.
+pub(super) fn check_bounded(plan: &LogicalPlan, steps_max: usize) -> Result<(), String> {
+    let mut steps = 0;
+    let mut unbounded = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        steps += 1;
+        node.apply_expressions(|expression| {
+            expression.apply(|expression| {
+                unbounded = unbounded.take().or_else(|| unbounded_call(expression));
+                Ok(if unbounded.is_some() {
+                    TreeNodeRecursion::Stop
+                } else {
+                    TreeNodeRecursion::Continue
+                })
+            })
+        })?;
+        Ok(if steps > steps_max || unbounded.is_some() {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    });
+    walked.map_err(|error| error.strip_backtrace())?;
+    if let Some(call) = unbounded {
+        return Err(format!(
+            "{call} is not available: one call could fill the memory; put texts together yourself"
+        ));
+    }
+    if steps > steps_max {
+        return Err(format!(
+            "it takes more than {steps_max} steps; use each common table expression once"
+        ));
+    }
+    Ok(())
+}
+
+fn unbounded_call(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::BinaryExpr(BinaryExpr {
+            op: Operator::StringConcat,
+            ..
+        }) => Some("the operator ||".to_owned()),
+        Expr::ScalarFunction(call) if UNBOUNDED_FUNCTIONS.contains(&call.name()) => {
+            Some(format!("the function {}", call.name()))
+        }
+        _ => None,
+    }
 }
 
 /// A session over the tables of one view.

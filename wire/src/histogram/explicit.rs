@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cells::{self, Cell, CellKind};
 use super::exponential::HistogramError;
-use crate::limits::{HISTOGRAM_BUCKETS_ACCEPTED_MAX, INTEGER_MAX};
+use crate::limits::{HISTOGRAM_BUCKETS_ACCEPTED_MAX, POINT_COUNT_MAX};
 
 /// Counts in `(bounds[i-1], bounds[i]]`, one more count than bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ impl ExplicitHistogram {
             .counts
             .iter()
             .try_fold(0u64, |sum, count| sum.checked_add(*count));
-        let found = found.filter(|sum| *sum <= INTEGER_MAX);
-        let counted = self.counts.is_empty() && self.count <= INTEGER_MAX;
+        let found = found.filter(|sum| *sum <= POINT_COUNT_MAX);
+        let counted = self.counts.is_empty() && self.count <= POINT_COUNT_MAX;
         if counted || found == Some(self.count) {
             Ok(self)
         } else {

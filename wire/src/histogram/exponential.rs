@@ -9,7 +9,7 @@ use super::{
     index::{bucket_index, lower_bound},
 };
 use crate::limits::{
-    HISTOGRAM_BUCKETS_ACCEPTED_MAX, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_SCALES, INTEGER_MAX,
+    HISTOGRAM_BUCKETS_ACCEPTED_MAX, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_SCALES, POINT_COUNT_MAX,
 };
 
 /// Dense counts of consecutive buckets on one side of zero.
@@ -108,7 +108,7 @@ impl fmt::Display for HistogramError {
             } => {
                 write!(
                     f,
-                    "the counts of a point of {claimed} values do not fit 63 bits"
+                    "the counts of a point of {claimed} values are more than a point may hold"
                 )
             }
             Self::NotFinite(field) => write!(f, "{field} is not a finite number"),
@@ -401,7 +401,7 @@ fn check_finite(parts: &Parts) -> Result<(), HistogramError> {
 fn check_counts(parts: &Parts) -> Result<(), HistogramError> {
     let mut all = parts.positive.counts.iter().chain(&parts.negative.counts);
     let found = all.try_fold(parts.zero_count, |sum, count| sum.checked_add(*count));
-    let found = found.filter(|sum| *sum <= INTEGER_MAX);
+    let found = found.filter(|sum| *sum <= POINT_COUNT_MAX);
     if found == Some(parts.count) {
         Ok(())
     } else {

@@ -74,6 +74,14 @@ impl Boot {
         }
     }
 
+    /// Whether it cannot be told any more if the window was counted.
+    pub(super) fn has_forgotten(&self, sequence: u64) -> bool {
+        sequence < self.floor
+            && !self.gaps.contains(&sequence)
+            && !self.relayed.contains(&sequence)
+            && !self.digests.contains_key(&sequence)
+    }
+
     /// Whether the window was counted from a direct upload.
     pub(super) fn holds_direct(&self, sequence: u64) -> bool {
         sequence <= self.high && !self.gaps.contains(&sequence) && !self.relayed.contains(&sequence)
@@ -136,5 +144,6 @@ mod tests {
         boot.insert(u64::MAX - 1, Some(1), 1);
         assert!(boot.gaps.len() <= GAPS_MAX);
         assert_eq!(boot.seen(5, 1), Seen::Forgotten);
+        assert!(boot.has_forgotten(5) && !boot.has_forgotten(u64::MAX - 1));
     }
 }

@@ -134,13 +134,47 @@ fn headers_that_name_another_device_are_refused() {
     assert_eq!(refusal.rejection, Rejection::Malformed);
 }
 
+/// Of a foreign sender, in the first microseconds of 1970, when it was received too.
+fn early(points: Vec<Point>) -> Arrival {
+    Arrival {
+        received_us: 100,
+        ..arrival(None, 0, points)
+    }
+}
+
+#[test]
+fn a_time_nobody_can_have_measured_spreads_over_no_days() {
+    let day = 86_400_000_000;
+    let mut ledger = Ledger::default();
+    let future = |days: i64| {
+        let mut point = point(Temporality::Gauge, (0, 0), 1);
+        point.columns = columns(NOW_US + days * day - 5, NOW_US + days * day);
+        point
+    };
+    let points = (1..=9).map(future).collect();
+    let decision = admit(&mut ledger, arrival(None, 0, points)).unwrap();
+    for row in &decision.frame.measurements {
+        let columns = &row.columns;
+        assert_eq!((columns.time, columns.clock), (NOW_US, Clock::Unknown));
+        assert_eq!(columns.start_time, NOW_US - 5);
+        assert!(
+            columns.sender_time > NOW_US,
+            "what the sender believed stays"
+        );
+    }
+    assert_eq!(decision.frame.measurements.len(), 9);
+    let old = vec![future(-31)];
+    let decision = admit(&mut ledger, arrival(None, 0, old)).unwrap();
+    assert_eq!(decision.outcome.rejected.of(Rejection::TooOld), 1);
+}
+
 #[test]
 fn a_cumulative_stream_becomes_its_increases_over_a_reset() {
     let mut ledger = Ledger::default();
     let mut increases = Vec::new();
     for (times, total) in [((0, 10), 4), ((0, 20), 9), ((0, 20), 9), ((25, 30), 2)] {
         let points = vec![point(Temporality::Cumulative, times, total)];
-        let decision = admit(&mut ledger, arrival(None, 0, points)).unwrap();
+        let decision = admit(&mut ledger, early(points)).unwrap();
         for row in decision.frame.measurements {
             increases.push((row.columns.start_time, row.columns.time, row.count.unwrap()));
         }
@@ -152,10 +186,10 @@ fn a_cumulative_stream_becomes_its_increases_over_a_reset() {
 fn overlapping_intervals_of_a_foreign_stream_are_rejected() {
     let mut ledger = Ledger::default();
     let one = |times| vec![point(Temporality::Delta, times, 1)];
-    admit(&mut ledger, arrival(None, 0, one((0, 10)))).unwrap();
-    let overlap = admit(&mut ledger, arrival(None, 0, one((5, 15)))).unwrap();
+    admit(&mut ledger, early(one((0, 10)))).unwrap();
+    let overlap = admit(&mut ledger, early(one((5, 15)))).unwrap();
     assert_eq!(overlap.outcome.rejected.of(Rejection::Overlap), 1);
-    let next = admit(&mut ledger, arrival(None, 0, one((10, 20)))).unwrap();
+    let next = admit(&mut ledger, early(one((10, 20)))).unwrap();
     assert_eq!(next.frame.measurements.len(), 1);
 }
 
