@@ -18,7 +18,7 @@ impl Inference {
         let sampled = last_row(logits).and_then(|row| Ok((processor.sample(&row)?, row)));
         match sampled {
             Ok((token, row)) => {
-                self.token();
+                self.chosen(token);
                 self.observe_tensor(&row, token);
                 Ok(token)
             }
@@ -47,7 +47,7 @@ impl Inference {
 
     /// A token was chosen by the application itself, from these logits.
     pub fn observe(&mut self, logits: &Tensor, chosen: u32) {
-        self.token();
+        self.chosen(chosen);
         if let Ok(row) = last_row(logits) {
             self.observe_tensor(&row, chosen);
         }

@@ -8,6 +8,8 @@ use crate::{
     line::Shared,
     logits::LogitStats,
     meter::{Record, SeriesKey, Signal},
+    repetition::Repetition,
+    script,
     words::{Feedback, FinishReason},
 };
 
@@ -32,6 +34,7 @@ pub struct Inference {
     entropy: Mean,
     uncertainty: Mean,
     margin: Mean,
+    repetition: Repetition,
     failed: bool,
     ended: bool,
 }
@@ -65,6 +68,7 @@ impl Inference {
             entropy: Mean::default(),
             uncertainty: Mean::default(),
             margin: Mean::default(),
+            repetition: Repetition::default(),
             failed: false,
             ended: false,
         }
@@ -86,7 +90,7 @@ impl Inference {
     /// A token was generated. The logits are those it was chosen from, before temperature and
     /// penalties.
     pub fn observe_logits(&mut self, logits: &[f32], chosen: u32) {
-        self.token();
+        self.chosen(chosen);
         self.observe_row(logits, chosen);
     }
 
@@ -96,13 +100,30 @@ impl Inference {
         let stats = LogitStats::of(logits);
         self.failed = stats.is_none();
         let stats = stats?;
-        self.token();
+        self.chosen(stats.likeliest);
         self.add(&stats, stats.surprisal_of_likeliest());
         Some(stats.likeliest)
     }
 
-    /// A token was generated, and nothing is known of its logits.
+    /// A token was generated, and nothing is known of it.
     pub fn token(&mut self) {
+        self.repetition.miss();
+        self.count_token();
+    }
+
+    /// The prompt as the user wrote it: its characters are counted by script, and none is kept.
+    pub fn prompt_text(&mut self, text: &str) {
+        let scripts = script::count(text);
+        self.shared.meter().scripts(self.series, &scripts);
+    }
+
+    /// A token was generated, and it is this one.
+    pub(crate) fn chosen(&mut self, token: u32) {
+        self.repetition.add(token);
+        self.count_token();
+    }
+
+    fn count_token(&mut self) {
         let now = Instant::now();
         self.first_token.get_or_insert(now);
         self.last_token = Some(now);
@@ -189,6 +210,7 @@ impl Inference {
         record.set(Signal::OutputEntropy, self.entropy.value());
         record.set(Signal::OutputUncertainty, self.uncertainty.value());
         record.set(Signal::OutputMargin, self.margin.value());
+        record.set(Signal::OutputRepetition, self.repetition.share());
         record.set(Signal::InputSurprisal, self.input_surprisal.value());
         record
     }

@@ -6,6 +6,7 @@
 //! | `line` | start, end, and the two threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
+//! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
@@ -29,6 +30,8 @@ mod logits;
 mod meter;
 mod model;
 mod otlp;
+mod repetition;
+mod script;
 mod sender;
 mod spool;
 mod windows;

@@ -4,7 +4,13 @@
 //!
 //! With `m` the largest logit and `rest` the sum of `e^(x-m)` over all others, the probability of
 //! the likeliest token is `1 / (1 + rest)`. Keeping `rest` apart from that 1 keeps every digit of
-//! a confident model's uncertainty, which is where drift begins.
+//! a confident model's uncertainty, which is where drift begins. `wide.rs` has the same for large
+//! vocabularies, several logits at a time.
+
+mod wide;
+
+/// Vocabularies from here on are worked on many logits at a time; below, 64 bits cost nothing.
+const WIDE_MIN: usize = 1_024;
 
 /// Statistics of one next-token distribution, natural logarithms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,11 +31,11 @@ impl LogitStats {
     /// One pass over a row. `None` when it is empty, has a NaN or a positive infinity, or rules
     /// every token out.
     pub fn of(logits: &[f32]) -> Option<Self> {
-        let mut pass = Pass::start(f64::from(*logits.first()?));
-        for (index, logit) in logits.iter().enumerate().skip(1) {
-            pass.take(index, f64::from(*logit));
+        if logits.len() < WIDE_MIN {
+            Pass::over(logits)
+        } else {
+            wide::stats(logits)
         }
-        pass.finish()
     }
 
     /// `-ln p` of a token with this logit, in nat; infinite for a token that was ruled out.
@@ -56,6 +62,15 @@ struct Pass {
 }
 
 impl Pass {
+    /// One pass in 64 bits.
+    fn over(logits: &[f32]) -> Option<LogitStats> {
+        let mut pass = Self::start(f64::from(*logits.first()?));
+        for (index, logit) in logits.iter().enumerate().skip(1) {
+            pass.take(index, f64::from(*logit));
+        }
+        pass.finish()
+    }
+
     fn start(first: f64) -> Self {
         Self {
             likeliest: 0,

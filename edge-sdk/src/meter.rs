@@ -9,6 +9,7 @@ use fathomline_wire::{histogram::ExponentialHistogram, limits::VARIANTS_MAX, nam
 
 use crate::{
     model::Model,
+    script::Scripts,
     words::{Feedback, FinishReason, Operation},
 };
 
@@ -24,11 +25,12 @@ pub(crate) enum Signal {
     OutputEntropy,
     OutputUncertainty,
     OutputMargin,
+    OutputRepetition,
     InputSurprisal,
 }
 
 /// Names of the signals, in their order.
-pub(crate) const SIGNALS: [&str; 10] = [
+pub(crate) const SIGNALS: [&str; 11] = [
     names::OPERATION_DURATION,
     names::TIME_TO_FIRST_TOKEN,
     names::TIME_PER_OUTPUT_TOKEN,
@@ -38,6 +40,7 @@ pub(crate) const SIGNALS: [&str; 10] = [
     names::OUTPUT_ENTROPY,
     names::OUTPUT_UNCERTAINTY,
     names::OUTPUT_MARGIN,
+    names::OUTPUT_REPETITION,
     names::INPUT_SURPRISAL,
 ];
 
@@ -74,6 +77,7 @@ pub(crate) struct Sketch {
     pub(crate) signals: [ExponentialHistogram; SIGNALS.len()],
     pub(crate) finish: [u64; FinishReason::ALL.len()],
     pub(crate) feedback: [u64; Feedback::ALL.len()],
+    pub(crate) scripts: Scripts,
     /// One count a declared label, and the last for all others.
     pub(crate) labels: Vec<u64>,
 }
@@ -84,6 +88,7 @@ impl Sketch {
             signals: SIGNALS.map(|name| ExponentialHistogram::new(scale(name))),
             finish: Default::default(),
             feedback: Default::default(),
+            scripts: Scripts::default(),
             labels: vec![0; labels + 1],
         }
     }
@@ -103,11 +108,13 @@ impl Sketch {
             .finish
             .iter_mut()
             .chain(&mut self.feedback)
+            .chain(&mut self.scripts)
             .chain(&mut self.labels);
         let theirs = other
             .finish
             .iter()
             .chain(&other.feedback)
+            .chain(&other.scripts)
             .chain(&other.labels);
         ours.zip(theirs).for_each(|(ours, theirs)| *ours += theirs);
     }
@@ -183,6 +190,12 @@ impl Meter {
 
     pub(crate) fn feedback(&mut self, key: SeriesKey, kind: Feedback) {
         self.sketch(key).feedback[kind as usize] += 1;
+    }
+
+    /// Counts characters of a prompt by their class.
+    pub(crate) fn scripts(&mut self, key: SeriesKey, scripts: &Scripts) {
+        let counts = self.sketch(key).scripts.iter_mut().zip(scripts);
+        counts.for_each(|(count, more)| *count += more);
     }
 
     /// Counts a declared label, or `other`; the text itself goes no further.

@@ -22,6 +22,7 @@ use prost::Message;
 
 use crate::{
     meter::{SIGNALS, SeriesKey, Sketch, Sketches, Variant},
+    script::Script,
     windows::Window,
     words::{Feedback, FinishReason},
 };
@@ -145,7 +146,9 @@ impl Points<'_> {
         let feedback = Feedback::ALL.map(Feedback::name);
         let labels = self.envelope.labels.iter().map(String::as_str);
         let labels: Vec<&str> = labels.chain([names::OTHER]).collect();
-        let counters: [(&str, &[&str], Counts); 3] = [
+        let scripts = Script::ALL.map(Script::name);
+        let counters: [(&str, &[&str], Counts); 4] = [
+            (names::INPUT_SCRIPT, &scripts, |sketch| &sketch.scripts),
             (names::OUTPUT_FINISH, &finish, |sketch| &sketch.finish),
             (names::OUTPUT_LABEL, &labels, |sketch| &sketch.labels),
             (names::FEEDBACK, &feedback, |sketch| &sketch.feedback),

@@ -323,12 +323,18 @@ fn no_text_of_a_user_is_in_any_byte_that_leaves_or_rests() {
         let mut op = line.operation(Operation::Chat);
         op.label(canary);
         op.label("report");
+        op.prompt_text(canary);
         op.observe_logits(&[1.0, 2.0], canary.len() as u32);
     }
     line.shutdown(FLUSH);
     let requests = server.requests();
     let labels: u64 = total(&requests, "fathomline.output.label");
     assert_eq!(labels, 400);
+    let characters: usize = canaries.iter().map(|canary| canary.chars().count()).sum();
+    assert_eq!(
+        total(&requests, "fathomline.input.script"),
+        characters as u64
+    );
     let mut bytes: Vec<u8> = requests.iter().flat_map(|r| r.body.clone()).collect();
     bytes.extend(
         requests

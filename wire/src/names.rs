@@ -55,6 +55,8 @@ pub const MODEL_QUANTIZATION: &str = "fathomline.model.quantization";
 pub const FINISH_REASON: &str = "fathomline.finish.reason";
 /// Point, on [`FEEDBACK`].
 pub const FEEDBACK_KIND: &str = "fathomline.feedback.kind";
+/// Point, on [`INPUT_SCRIPT`].
+pub const SCRIPT: &str = "fathomline.script";
 /// Point, on [`OUTPUT_LABEL`].
 pub const LABEL: &str = "fathomline.label";
 /// Value of [`PROVIDER_NAME`] that the SDK sends.
@@ -80,6 +82,10 @@ pub const OUTPUT_ENTROPY: &str = "fathomline.output.entropy";
 pub const OUTPUT_UNCERTAINTY: &str = "fathomline.output.uncertainty";
 /// Mean of p1 - p2.
 pub const OUTPUT_MARGIN: &str = "fathomline.output.margin";
+/// Share of four-token sequences that occurred before in the same output.
+pub const OUTPUT_REPETITION: &str = "fathomline.output.repetition";
+/// Characters of prompts, by [`SCRIPT`].
+pub const INPUT_SCRIPT: &str = "fathomline.input.script";
 /// Mean -ln p of the prompt's tokens.
 pub const INPUT_SURPRISAL: &str = "fathomline.input.surprisal";
 /// How operations ended, by [`FINISH_REASON`].
@@ -140,7 +146,7 @@ const fn category(name: &'static str, unit: &'static str, attribute: &'static st
 }
 
 /// Every metric that the SDK sends in this contract version.
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 18] = [
     distribution(OPERATION_DURATION, "s"),
     distribution(TIME_TO_FIRST_TOKEN, "s"),
     distribution(TIME_PER_OUTPUT_TOKEN, "s"),
@@ -150,7 +156,9 @@ pub const METRICS: [Metric; 16] = [
     distribution(OUTPUT_ENTROPY, "{nat}"),
     distribution(OUTPUT_UNCERTAINTY, "1"),
     distribution(OUTPUT_MARGIN, "1"),
+    distribution(OUTPUT_REPETITION, "1"),
     distribution(INPUT_SURPRISAL, "{nat}"),
+    category(INPUT_SCRIPT, "{character}", SCRIPT),
     category(OUTPUT_FINISH, "{operation}", FINISH_REASON),
     category(OUTPUT_LABEL, "{label}", LABEL),
     category(FEEDBACK, "{feedback}", FEEDBACK_KIND),

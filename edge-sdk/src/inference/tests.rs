@@ -73,10 +73,24 @@ fn a_failed_inference_has_a_duration_and_tokens_only() {
     op.observe_logits(&[0.0, 1.0], 0);
     let record = op.record(FinishReason::Error, Instant::now());
     let some: Vec<_> = record.signals.iter().map(Option::is_some).collect();
-    let mut wanted = [false; 10];
+    let mut wanted = [false; crate::meter::SIGNALS.len()];
     wanted[Signal::Duration as usize] = true;
     wanted[Signal::OutputTokens as usize] = true;
     assert_eq!(some, wanted);
+}
+
+#[test]
+fn a_loop_shows_as_repetition_and_unnamed_tokens_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = line(folder.path());
+    let mut op = line.operation(Operation::Chat);
+    (0..9).for_each(|token| op.observe_logits(&[0.0, 1.0], token % 2));
+    let record = op.record(FinishReason::Stop, Instant::now());
+    let share = value(&record, Signal::OutputRepetition).unwrap();
+    assert!((share - 4.0 / 6.0).abs() < 1e-12, "{share}");
+    op.token();
+    let record = op.record(FinishReason::Stop, Instant::now());
+    assert_eq!(value(&record, Signal::OutputRepetition), None);
 }
 
 #[test]
