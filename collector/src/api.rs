@@ -31,6 +31,7 @@ use crate::{
         Database, DatabaseError, PAGE_ROWS_MAX, outbox, references,
         verdicts::{self, Wanted},
     },
+    store::StoreHealth,
 };
 use refusal::Refusal;
 use verdict::VerdictJson;
@@ -46,6 +47,7 @@ pub(crate) struct ApiState {
     pub(crate) control: Arc<Control>,
     pub(crate) database: Database,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) store: StoreHealth,
 }
 
 /// The routes under `/api/v1`, and the two for health.
@@ -155,8 +157,14 @@ async fn list_deliveries(
     Ok(Json(json!({ "deliveries": deliveries })).into_response())
 }
 
-/// Ready means that changing state can be read; doors open after the log was replayed.
+/// Ready means that windows are taken in and changing state can be read; doors open after the log
+/// was replayed.
 async fn ready(State(state): State<ApiState>) -> Result<&'static str, Refusal> {
+    if !state.store.is_good() {
+        let message = "the log cannot be synced; make room on the disk and restart the collector";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Refusal::new(status, "store", message));
+    }
     state
         .database
         .transact(|t| Ok(t.query_row("SELECT 1", [], |_| Ok(()))?))

@@ -182,6 +182,7 @@ impl Rooms {
             control: Arc::new(control),
             database: database.clone(),
             engine,
+            store: opened.health,
         };
         let doors = api::router(api).merge(fathomline_dashboard::router(dashboard));
         let wake = Arc::new(Notify::new());

@@ -29,7 +29,13 @@ mod tables;
 mod wal;
 mod writer;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use fathomline_wire::rejection::Rejection;
 use tokio::sync::{mpsc, oneshot};
@@ -59,6 +65,25 @@ pub(crate) struct Outcome {
     pub(crate) rejected: Rejected,
     /// Points that were counted before; their sender is told they are stored, because they are.
     pub(crate) duplicates: u64,
+}
+
+/// Whether the store takes anything in. Shared with whoever says if the collector is ready.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreHealth(Arc<AtomicBool>);
+
+impl StoreHealth {
+    pub(crate) fn good() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is taken in from now on, until a restart.
+    fn fail(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// The door of the store.

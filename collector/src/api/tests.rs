@@ -36,6 +36,7 @@ fn state(folder: &std::path::Path) -> ApiState {
         control: Arc::new(control),
         database,
         engine: Arc::new(Engine::new(lake, EngineLimits::default()).unwrap()),
+        store: StoreHealth::good(),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    ControlTables, Folder, QUEUE_ARRIVALS_MAX, Store, StoreSettings,
+    ControlTables, Folder, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
     committer::{Checkpoint, Committer, read_checkpoint},
     frame::Frame,
     ledger::Ledger,
@@ -59,6 +59,7 @@ pub enum StoreError {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Store,
+    pub(crate) health: StoreHealth,
     /// Everything acknowledged, for queries.
     pub(crate) lake: Arc<Lake>,
     /// Where verdicts and events go.
@@ -81,6 +82,7 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
     let control = ControlTables::new(tables, lake.clone(), settings.seal_after);
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
+    let health = StoreHealth::good();
     let writer = Writer {
         settings,
         data: folder.root().to_owned(),
@@ -90,6 +92,7 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
         sealed,
         rows: Frame::default(),
         opened: Instant::now(),
+        health: health.clone(),
     };
     let (queue, offers) = mpsc::channel(QUEUE_ARRIVALS_MAX);
     std::thread::Builder::new()
@@ -99,6 +102,7 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
     let drained = tokio::spawn(committer.run(segments, lake.clone()));
     Ok(Opened {
         store: Store { queue },
+        health,
         lake,
         control,
         drained,

@@ -13,7 +13,9 @@ use fathomline_queries::lake::Lake;
 use fathomline_wire::rejection::Rejection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Offer, Outcome, StoreSettings, frame::Frame, ledger::Ledger, stall, wal::Wal};
+use super::{
+    Offer, Outcome, StoreHealth, StoreSettings, frame::Frame, ledger::Ledger, stall, wal::Wal,
+};
 use crate::intake::Refusal;
 
 /// Largest group: above this, latency grows faster than throughput.
@@ -41,6 +43,7 @@ pub(super) struct Writer {
     /// Rows of the open segment.
     pub(super) rows: Frame,
     pub(super) opened: Instant,
+    pub(super) health: StoreHealth,
 }
 
 type Answer = (oneshot::Sender<Result<Outcome, Refusal>>, Outcome);
@@ -57,6 +60,9 @@ impl Writer {
             }
             if healthy && self.seal_is_due() {
                 healthy = self.seal();
+            }
+            if !healthy {
+                self.health.fail();
             }
         }
         if healthy && !self.rows.is_empty() {
