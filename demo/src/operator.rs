@@ -117,6 +117,24 @@ impl Operator {
         self.ask(request).await
     }
 
+    /// A page as a browser would get it, without a token.
+    pub async fn page(&self, path: &str) -> Result<String> {
+        let url = format!("{}{path}", self.base.trim_end_matches("/api/v1"));
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let page = self.client.get(&url).send().await;
+            match page.and_then(Response::error_for_status) {
+                Ok(page) => return Ok(page.text().await?),
+                Err(error) if tried == TRIES => {
+                    return Err(error).with_context(|| format!("cannot look at {url}"));
+                }
+                // A busy machine makes pages late, as it does answers.
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
     }

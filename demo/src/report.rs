@@ -41,6 +41,8 @@ pub struct Report {
     /// From the shift until the verdict could be read.
     pub delay_s: Option<f64>,
     pub drifting_classes: Vec<String>,
+    /// Classes of which the dashboard's pages show a drifting series.
+    pub pages_drifting: Vec<String>,
     pub drifting_metrics: Vec<String>,
     /// The first verdict.
     pub verdict: Option<Finding>,
@@ -118,6 +120,10 @@ impl Report {
             (self.verdict.is_some(), "the shift is found"),
             (cited, "the verdict cites a reference of this run"),
             (on_shifted_only, "only the shifted class drifts"),
+            (
+                self.pages_drifting == [self.shifted_class],
+                "the pages show the shifted class as drifting, and no other",
+            ),
             (told, "a webhook tells of it and its signature verifies"),
             (
                 fell(self.shifted_class),
@@ -168,6 +174,7 @@ mod tests {
             },
             steady_series: 21,
             drifting_classes: vec!["kiosk".into()],
+            pages_drifting: vec!["kiosk".into()],
             webhook: Some(Webhook {
                 id: "evt_1".into(),
                 signature_verified: true,
@@ -191,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_broken_promise_is_named() {
-        let breakages: [(Breakage, &str); 11] = [
+        let breakages: [(Breakage, &str); 12] = [
             (|r| (r.reference.series, r.steady_series) = (0, 0), "frozen"),
             (|r| r.steady_series = 20, "steady until"),
             (|r| r.reference.hash = String::new(), "cites"),
@@ -201,6 +208,7 @@ mod tests {
                 |r| r.drifting_classes.push("panel".into()),
                 "only the shifted",
             ),
+            (|r| r.pages_drifting.clear(), "the pages show"),
             (|r| r.webhook = None, "webhook"),
             (|r| r.accuracy_after = r.accuracy_before.clone(), "feedback"),
             (|r| r.windows_lost = 1, "no window"),

@@ -299,6 +299,19 @@ async fn webhook(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Classes of which the pages show a drifting series.
+async fn pages_drifting(scene: &Scene<'_>) -> Result<Vec<String>> {
+    let mut drifting = vec![];
+    for class in &scene.report.classes {
+        let path = format!("/drift?state=drifting&class={class}");
+        let page = scene.operator.page(&path).await?;
+        if page.contains("badge drifting") {
+            drifting.push((*class).to_owned());
+        }
+    }
+    Ok(drifting)
+}
+
 /// Other signals and classes get their chance, once the season has changed to its full extent.
 async fn aftermath(scene: &mut Scene<'_>) -> Result<()> {
     let limit = scene.within(AFTERMATH_LIMIT);
@@ -308,6 +321,11 @@ async fn aftermath(scene: &mut Scene<'_>) -> Result<()> {
     let Some(shift_us) = scene.shift_us() else {
         return Ok(());
     };
+    scene.report.pages_drifting = pages_drifting(scene).await?;
+    scene.say(format!(
+        "the pages show drift on: {}",
+        scene.report.pages_drifting.join(", ")
+    ));
     let after = scene.accuracy((shift_us, clock::now_us())).await?;
     for (class, share) in &after {
         let before = scene.report.accuracy_before.get(class).copied();
