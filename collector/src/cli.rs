@@ -6,6 +6,7 @@ mod sql;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fathomline_collector::sentence;
 
 /// Know how fast, how costly and how right small language models are on the devices they run on.
 #[derive(Debug, Parser)]
@@ -38,30 +39,5 @@ impl Cli {
 
 #[expect(clippy::print_stderr, reason = "this is what standard error is for")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("fathomline: {}", sentence(error));
-}
-
-/// The error with its causes, but for those that its own words name already.
-fn sentence(error: &anyhow::Error) -> String {
-    let causes = error.chain().skip(1).map(ToString::to_string);
-    causes.fold(error.to_string(), |text, cause| {
-        match text.contains(&cause) {
-            true => text,
-            false => format!("{text}: {cause}"),
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let cause = std::io::Error::other("disk full");
-        let told = anyhow::Error::from(cause).context("cannot write x: disk full; free space");
-        assert_eq!(sentence(&told), "cannot write x: disk full; free space");
-        let untold = anyhow::anyhow!("disk full").context("cannot write x");
-        assert_eq!(sentence(&untold), "cannot write x: disk full");
-    }
+    eprintln!("fathomline: {}", sentence(error.as_ref()));
 }

@@ -20,6 +20,7 @@
 //! | `api` | the HTTP API |
 //! | `pages` | what the dashboard asks of this collector |
 //! | `database` | changing state, in SQLite |
+//! | `sentence` | errors as binaries tell them |
 //! | `clock` | the only reader of system time |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -34,9 +35,11 @@ mod database;
 mod intake;
 mod pages;
 mod receiver;
+mod sentence;
 mod store;
 mod watch;
 
 pub use collector::{Collector, Running, StartError};
 pub use config::{AlertEndpoint, Config, ConfigError};
+pub use sentence::sentence;
 pub use store::StoreError;

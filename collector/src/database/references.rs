@@ -71,14 +71,6 @@ pub(crate) fn find(transaction: &Transaction<'_>, hash: &str) -> Result<Option<V
     Ok(statement.query_row([hash], |row| row.get(0)).optional()?)
 }
 
-/// The bytes of a reference that is in force.
-pub(crate) fn body(transaction: &Transaction<'_>, hash: &str) -> Result<Vec<u8>> {
-    let sql = "SELECT body FROM frozen_references WHERE hash = ?1 LIMIT 1";
-    Ok(transaction
-        .prepare_cached(sql)?
-        .query_row([hash], |row| row.get(0))?)
-}
-
 /// Frozen references, newest first.
 pub(crate) fn list(transaction: &Transaction<'_>, limit: u32) -> Result<Vec<Frozen>> {
     let sql = format!("SELECT {COLUMNS} FROM frozen_references ORDER BY id DESC LIMIT ?1");
@@ -131,7 +123,6 @@ mod tests {
                 assert!(freeze(t, &frozen("a"), b"x")?, "an old one can come back");
                 assert_eq!(in_force(t)?, [frozen("a")]);
                 assert_eq!(list(t, 10)?.len(), 3);
-                assert_eq!(body(t, "b")?, b"x");
                 assert_eq!((find(t, "b")?, find(t, "c")?), (Some(b"x".to_vec()), None));
                 Ok(())
             })

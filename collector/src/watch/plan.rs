@@ -219,8 +219,8 @@ fn read(
     if let Some(known) = cache.get(hash) {
         return Ok(known.clone());
     }
-    let body = references::body(transaction, hash)?;
-    let reference: Option<Reference> = postcard::from_bytes(&body).ok();
+    let body = references::find(transaction, hash)?;
+    let reference: Option<Reference> = body.and_then(|body| postcard::from_bytes(&body).ok());
     let reference = reference
         .filter(|reference| reference.hash() == hash)
         .map(Arc::new);

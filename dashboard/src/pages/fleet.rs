@@ -201,7 +201,7 @@ fn tiles(overview: &FleetOverview, verdicts: &[VerdictRow], visit: &Visit) -> Ve
         let of = verdicts.iter().filter(|row| SeriesState::of(row) == state);
         units::count(of.count() as u64)
     };
-    let last_us = overview.lines.iter().map(|line| line.last_us).max();
+    let last_us = last_lane(overview);
     let tile = |name, value, note: &str| Tile {
         name,
         value,
@@ -236,9 +236,14 @@ fn counted(inferences: u64) -> String {
     }
 }
 
+/// End of the last lane that any device filled.
+fn last_lane(overview: &FleetOverview) -> Option<i64> {
+    overview.lines.iter().map(|line| line.last_us).max()
+}
+
 /// Devices send every lane; when the last lane is older than three, and all are closed, say so.
 fn stale(overview: &FleetOverview, dashboard: &Dashboard, visit: &Visit) -> Option<String> {
-    let last_us = overview.lines.iter().map(|line| line.last_us).max()?;
+    let last_us = last_lane(overview)?;
     let patience_us = 3 * dashboard.lane_us + dashboard.lateness_us;
     let silent = visit.range.is_live() && visit.now_us - last_us > patience_us;
     silent.then(|| {

@@ -2,13 +2,15 @@
 //! its verdicts and rollups in the span, the reference it was held against. Out: a page in the
 //! order in which somebody who was paged asks.
 
+mod charts;
+
 use askama::Template;
 use axum::{
     extract::{Path, State},
     response::Html,
 };
 use fathomline_queries::{
-    drift::{Reference, Stream, Summary},
+    drift::Reference,
     event,
     rows::VerdictRow,
     series::{self, Series, SeriesSpan, Span, TrendPoint},
@@ -26,8 +28,8 @@ use crate::{
     router::Dashboard,
     view::{
         names::{self, Badge, CohortName, State as SeriesState},
-        overlay::{self, Overlay},
-        timeline::{self, Limit, Line, Plot, Timeline},
+        overlay::Overlay,
+        timeline::Timeline,
         units,
     },
     visit::Visit,
@@ -185,7 +187,7 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
     let state = SeriesState::of(&found.verdict);
     let signal = names::signal(&found.verdict.metric);
     let title = format!("{signal} on {}", found.verdict.device_class);
-    let overlay = overlay_of(&found);
+    let overlay = charts::overlay_of(&found);
     SeriesPage {
         shell: Shell::new(visit, title, "drift", &format!("/drift/{id}")),
         badge: Badge { state },
@@ -198,112 +200,13 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
             Some(_) => "There is nothing in these lanes to hold against the reference.",
         },
         overlay,
-        score: score_of(&found, visit),
-        trend: trend_of(&found, visit),
+        score: charts::score_of(&found, visit),
+        trend: charts::trend_of(&found, visit),
         distances: distances(&found.evidence),
         history: history(&found.history, visit, id),
         happened,
         signal,
     }
-}
-
-fn overlay_of(found: &Found) -> Option<Overlay> {
-    let (reference, current) = (found.reference.as_ref()?, found.current.as_ref()?);
-    let title = format!(
-        "{}, reference against current ({} to {})",
-        names::signal(&found.verdict.metric),
-        units::time_of_day(found.current_span.from_us),
-        units::date_and_time(found.current_span.to_us)
-    );
-    let threshold = leading_threshold(reference, &found.evidence);
-    overlay::draw(
-        title,
-        reference.summary(),
-        &current.values,
-        &current.unit,
-        threshold,
-    )
-}
-
-/// The threshold of the stream that leads, if it has one.
-fn leading_threshold(reference: &Reference, evidence: &Evidence) -> Option<f64> {
-    let leading = evidence.leading.as_ref()?;
-    let mut streams = reference.streams().iter().map(|(stream, _)| stream);
-    match streams.find(|stream| stream.to_string() == leading.stream)? {
-        Stream::Above { threshold, .. } => Some(*threshold),
-        _ => None,
-    }
-}
-
-fn score_of(found: &Found, visit: &Visit) -> Option<Timeline> {
-    let threshold = found.history.iter().rev().find_map(|row| row.threshold);
-    let limit = threshold.map(|value| Limit {
-        name: "pages at".to_owned(),
-        style: "limit",
-        value,
-    });
-    timeline::draw(Plot {
-        title: "Evidence of drift, lane by lane (natural logarithm; starts anew after a page)"
-            .to_owned(),
-        unit: "1".to_owned(),
-        from_us: visit.span.from_us,
-        to_us: visit.span.to_us,
-        times: found.history.iter().map(|row| row.time).collect(),
-        lines: vec![Line {
-            name: "evidence",
-            style: "current",
-            values: found.history.iter().map(|row| row.score).collect(),
-        }],
-        limits: limit.into_iter().collect(),
-        moment: found.verdict.since.map(|us| (us, "since")),
-        // Far above the limit nothing is left to see; the table has the numbers.
-        top_max: threshold.map(|limit| 2.0 * limit),
-    })
-}
-
-fn trend_of(found: &Found, visit: &Visit) -> Option<Timeline> {
-    let of = |value: fn(&TrendPoint) -> Option<f64>| found.trend.iter().map(value).collect();
-    let unit = found.current.as_ref().map_or("1", |current| &current.unit);
-    let was = found
-        .reference
-        .as_ref()
-        .and_then(|reference| match reference.summary() {
-            Summary::Histogram(histogram) => Some(histogram),
-            Summary::Categories(_) => None,
-        });
-    let limit = |name: &str, q| {
-        was.and_then(|histogram| histogram.quantile(q))
-            .map(|value| Limit {
-                name: format!("reference {name}"),
-                style: "was",
-                value,
-            })
-    };
-    timeline::draw(Plot {
-        title: format!("{} over time", names::signal(&found.verdict.metric)),
-        unit: unit.to_owned(),
-        from_us: visit.span.from_us,
-        to_us: visit.span.to_us,
-        times: found.trend.iter().map(|point| point.start_us).collect(),
-        lines: vec![
-            Line {
-                name: "p50",
-                style: "current",
-                values: of(|point| point.p50),
-            },
-            Line {
-                name: "p95",
-                style: "second",
-                values: of(|point| point.p95),
-            },
-        ],
-        limits: [limit("p50", 0.5), limit("p95", 0.95)]
-            .into_iter()
-            .flatten()
-            .collect(),
-        moment: found.verdict.since.map(|us| (us, "since")),
-        top_max: None,
-    })
 }
 
 /// What, since when, how sure: the answers with their numbers.

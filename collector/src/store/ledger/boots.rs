@@ -69,7 +69,7 @@ impl Boot {
         match self.digests.get(&sequence) {
             Some(known) if *known != digest => Seen::Conflict,
             Some(_) => Seen::Repeat,
-            None if sequence < self.floor => Seen::Forgotten,
+            None if self.has_forgotten(sequence) => Seen::Forgotten,
             None => Seen::Repeat,
         }
     }
