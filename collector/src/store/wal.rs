@@ -123,7 +123,11 @@ fn keep_aside(folder: &Path, found: &Replayed) -> io::Result<()> {
     let (aside, new) = (path.with_extension("damaged"), path.with_extension("new"));
     fs::write(&new, framed(&found.frames))?;
     File::open(&new)?.sync_all()?;
-    fs::rename(&path, &aside)?;
+    // A second name first and one rename after: at no moment is the segment missing.
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::hard_link(&path, &aside)?,
+    }
     fs::rename(&new, &path)?;
     sync_folder(folder)?;
     tracing::error!(
