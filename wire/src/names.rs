@@ -17,6 +17,10 @@ pub const HEADER_BOOT: &str = "fathomline-boot";
 pub const HEADER_SEQUENCE: &str = "fathomline-sequence";
 /// Header: the sender's clock at upload, nanoseconds since the Unix epoch.
 pub const HEADER_CLOCK: &str = "fathomline-clock-unix-nano";
+/// Header: which part of a window that was too large for one request, from 2 upwards.
+pub const HEADER_PART: &str = "fathomline-part";
+/// Header of a reply: milliseconds to wait between two windows of a backlog.
+pub const HEADER_PACE: &str = "fathomline-pace-milliseconds";
 
 /// Resource: logical name of the application.
 pub const SERVICE_NAME: &str = "service.name";
@@ -51,6 +55,24 @@ pub const MODEL_VERSION: &str = "fathomline.model.version";
 pub const MODEL_VARIANT: &str = "fathomline.model.variant";
 /// Point: f32, q8_0, ...
 pub const MODEL_QUANTIZATION: &str = "fathomline.model.quantization";
+/// Point, on energy: what was read; see [`ENERGY_SOURCES`].
+pub const ENERGY_SOURCE: &str = "fathomline.energy.source";
+/// Point, on energy: what part of the device the reading covers; see [`ENERGY_SCOPES`].
+pub const ENERGY_SCOPE: &str = "fathomline.energy.scope";
+/// Point, on [`DEVICE_ENERGY`]: `inference`, `idle` or `unattributed`.
+pub const ENERGY_USE: &str = "fathomline.energy.use";
+/// Point, on [`OUTPUT_VALIDITY`].
+pub const VALIDITY_KIND: &str = "fathomline.validity.kind";
+/// Point, on [`DEVICE_ALARM`]: last word of the metric that moved.
+pub const ALARM_SIGNAL: &str = "fathomline.alarm.signal";
+/// Point, on [`EMBEDDING_PROJECTION`]: seed and component, because another seed is another series.
+pub const PROJECTION_COMPONENT: &str = "fathomline.projection.component";
+/// Point, on a noised distribution: which of its fixed cells.
+pub const CELL: &str = "fathomline.cell";
+/// Point, on a noised distribution: epsilon of one release of one cell.
+pub const PRIVACY_EPSILON: &str = "fathomline.privacy.epsilon";
+/// Ends the name of a distribution that goes as noised counts of fixed cells.
+pub const NOISED: &str = ".noised";
 /// Point, on [`OUTPUT_FINISH`].
 pub const FINISH_REASON: &str = "fathomline.finish.reason";
 /// Point, on [`FEEDBACK`].
@@ -61,6 +83,17 @@ pub const SCRIPT: &str = "fathomline.script";
 pub const LABEL: &str = "fathomline.label";
 /// Value of [`PROVIDER_NAME`] that the SDK sends.
 pub const PROVIDER_CANDLE: &str = "candle";
+/// Values of [`ENERGY_SOURCE`]; a series has one for its whole life.
+pub const ENERGY_SOURCES: [&str; 5] = [
+    "measured.rail",
+    "measured.package",
+    "measured.gpu",
+    "measured.battery",
+    "estimated",
+];
+/// Values of [`ENERGY_SCOPE`]: processor package, accelerator board, module without its carrier,
+/// whole device.
+pub const ENERGY_SCOPES: [&str; 4] = ["package", "gpu", "module", "device"];
 /// Stands for every category beyond those declared.
 pub const OTHER: &str = "other";
 
@@ -92,6 +125,20 @@ pub const INPUT_SURPRISAL: &str = "fathomline.input.surprisal";
 pub const OUTPUT_FINISH: &str = "fathomline.output.finish";
 /// Declared labels, by [`LABEL`].
 pub const OUTPUT_LABEL: &str = "fathomline.output.label";
+/// What a validator of the application said of outputs, by [`VALIDITY_KIND`].
+pub const OUTPUT_VALIDITY: &str = "fathomline.output.validity";
+/// Energy of one inference above idle.
+pub const INFERENCE_ENERGY: &str = "fathomline.inference.energy";
+/// How long a model took to load.
+pub const MODEL_LOAD_DURATION: &str = "fathomline.model.load.duration";
+/// Distance of a golden probe's answer from the one frozen for it.
+pub const PROBE_DISTANCE: &str = "fathomline.probe.distance";
+/// Golden probes that answered with other tokens than those frozen.
+pub const PROBE_MISMATCH: &str = "fathomline.probe.mismatch";
+/// Alarms of the detector on the device, by [`ALARM_SIGNAL`].
+pub const DEVICE_ALARM: &str = "fathomline.device.alarm";
+/// Seeded random projections of pooled embeddings, by [`PROJECTION_COMPONENT`].
+pub const EMBEDDING_PROJECTION: &str = "fathomline.embedding.projection";
 /// What people made of the output, by [`FEEDBACK_KIND`].
 pub const FEEDBACK: &str = "fathomline.feedback";
 /// The window's sequence number: identity that survives a relay which drops headers.
@@ -100,12 +147,33 @@ pub const WINDOW_SEQUENCE: &str = "fathomline.device.window.sequence";
 pub const SPOOL_SIZE: &str = "fathomline.device.spool.size";
 /// Windows the device had to drop because its spool was full.
 pub const WINDOW_DROPPED: &str = "fathomline.device.window.dropped";
+/// Windows that became one with their neighbour because the spool was full: nothing is lost but
+/// resolution in time.
+pub const WINDOW_MERGED: &str = "fathomline.device.window.merged";
+/// Memory of the process.
+pub const DEVICE_MEMORY_USAGE: &str = "fathomline.device.memory.usage";
+/// Memory the device could still give.
+pub const DEVICE_MEMORY_AVAILABLE: &str = "fathomline.device.memory.available";
+/// Load average over a minute, per processor core.
+pub const DEVICE_LOAD: &str = "fathomline.device.load";
+/// Hottest thermal zone.
+pub const DEVICE_TEMPERATURE: &str = "fathomline.device.temperature";
+/// Share of a window's samples in which the processor was held below its usual speed.
+pub const DEVICE_THROTTLED: &str = "fathomline.device.throttled";
+/// Share of a window's samples in which the device ran on battery.
+pub const DEVICE_ON_BATTERY: &str = "fathomline.device.on_battery";
+/// The collector's clock minus the device's, as the last reply showed it.
+pub const DEVICE_CLOCK_OFFSET: &str = "fathomline.device.clock.offset";
+/// Energy of the device, by [`ENERGY_USE`].
+pub const DEVICE_ENERGY: &str = "fathomline.device.energy";
 
 /// What kind of instrument a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Exponential histogram, delta temporality, one record per inference.
     Distribution,
+    /// Explicit-bounds histogram, delta temporality, for values around zero.
+    Explicit,
     /// Monotonic delta sum, split by one bounded category.
     Category,
     /// Monotonic delta sum.
@@ -123,30 +191,33 @@ pub struct Metric {
     pub unit: &'static str,
     /// Instrument.
     pub kind: Kind,
-    /// Point attribute that holds the category, for [`Kind::Category`].
+    /// Point attribute that holds the category: always for [`Kind::Category`], and for
+    /// distributions that must not be mixed, such as energy of several sources.
     pub category: Option<&'static str>,
 }
 
 const fn distribution(name: &'static str, unit: &'static str) -> Metric {
-    Metric {
-        name,
-        unit,
-        kind: Kind::Distribution,
-        category: None,
-    }
+    plain(name, unit, Kind::Distribution)
 }
 
 const fn category(name: &'static str, unit: &'static str, attribute: &'static str) -> Metric {
     Metric {
+        category: Some(attribute),
+        ..plain(name, unit, Kind::Category)
+    }
+}
+
+const fn plain(name: &'static str, unit: &'static str, kind: Kind) -> Metric {
+    Metric {
         name,
         unit,
-        kind: Kind::Category,
-        category: Some(attribute),
+        kind,
+        category: None,
     }
 }
 
 /// Every metric that the SDK sends in this contract version.
-pub const METRICS: [Metric; 18] = [
+pub const METRICS: [Metric; 34] = [
     distribution(OPERATION_DURATION, "s"),
     distribution(TIME_TO_FIRST_TOKEN, "s"),
     distribution(TIME_PER_OUTPUT_TOKEN, "s"),
@@ -163,28 +234,41 @@ pub const METRICS: [Metric; 18] = [
     category(OUTPUT_LABEL, "{label}", LABEL),
     category(FEEDBACK, "{feedback}", FEEDBACK_KIND),
     Metric {
-        name: WINDOW_SEQUENCE,
-        unit: "1",
-        kind: Kind::Gauge,
-        category: None,
+        category: Some(ENERGY_SOURCE),
+        ..distribution(INFERENCE_ENERGY, "J")
     },
+    distribution(MODEL_LOAD_DURATION, "s"),
+    distribution(PROBE_DISTANCE, "1"),
     Metric {
-        name: SPOOL_SIZE,
-        unit: "By",
-        kind: Kind::Gauge,
-        category: None,
+        category: Some(PROJECTION_COMPONENT),
+        ..plain(EMBEDDING_PROJECTION, "1", Kind::Explicit)
     },
-    Metric {
-        name: WINDOW_DROPPED,
-        unit: "{window}",
-        kind: Kind::Counter,
-        category: None,
-    },
+    category(OUTPUT_VALIDITY, "{output}", VALIDITY_KIND),
+    category(DEVICE_ALARM, "{alarm}", ALARM_SIGNAL),
+    category(DEVICE_ENERGY, "J", ENERGY_USE),
+    plain(PROBE_MISMATCH, "{probe}", Kind::Counter),
+    plain(WINDOW_SEQUENCE, "1", Kind::Gauge),
+    plain(SPOOL_SIZE, "By", Kind::Gauge),
+    plain(WINDOW_DROPPED, "{window}", Kind::Counter),
+    plain(WINDOW_MERGED, "{window}", Kind::Counter),
+    plain(DEVICE_MEMORY_USAGE, "By", Kind::Gauge),
+    plain(DEVICE_MEMORY_AVAILABLE, "By", Kind::Gauge),
+    plain(DEVICE_LOAD, "1", Kind::Gauge),
+    plain(DEVICE_TEMPERATURE, "Cel", Kind::Gauge),
+    plain(DEVICE_THROTTLED, "1", Kind::Gauge),
+    plain(DEVICE_ON_BATTERY, "1", Kind::Gauge),
+    plain(DEVICE_CLOCK_OFFSET, "s", Kind::Gauge),
 ];
 
 /// The contract's entry for `name`, if it is one of ours.
 pub fn metric(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// The point attribute that splits metric `name` into bounded categories, if one does.
+pub fn category_attribute(name: &str) -> Option<&'static str> {
+    let noised = || name.strip_suffix(NOISED).and(Some(CELL));
+    metric(name).map_or_else(noised, |metric| metric.category)
 }
 
 /// Histogram scale that the SDK pins for a unit: 5 (2.2 % wide buckets) for seconds and joules, 4
@@ -209,7 +293,7 @@ mod tests {
                     .all(|b| b.is_ascii_lowercase() || b"._".contains(&b))
             );
             assert!(!metric.name.ends_with("_total"));
-            assert_eq!(metric.category.is_some(), metric.kind == Kind::Category);
+            assert!(metric.category.is_some() || metric.kind != Kind::Category);
         }
     }
 

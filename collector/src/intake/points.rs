@@ -268,7 +268,7 @@ impl Shared<'_> {
     /// The bounded category of a metric that has one. Anything that is not a label counts as
     /// `other`: a hostile device must not be able to store text here.
     fn category(&self, attributes: &[KeyValue]) -> Option<String> {
-        let attribute = names::metric(&self.metric.name)?.category?;
+        let attribute = names::category_attribute(&self.metric.name)?;
         let value = resource::value(attributes, attribute).filter(|value| is_label(value));
         Some(value.unwrap_or_else(|| names::OTHER.into()))
     }
@@ -303,7 +303,7 @@ fn fits_contract(metric: &Metric) -> bool {
     };
     match &metric.data {
         Some(metric::Data::Histogram(_) | metric::Data::ExponentialHistogram(_)) => {
-            contract.kind == Kind::Distribution
+            matches!(contract.kind, Kind::Distribution | Kind::Explicit)
         }
         Some(metric::Data::Sum(_)) => matches!(contract.kind, Kind::Category | Kind::Counter),
         Some(metric::Data::Gauge(_)) => contract.kind == Kind::Gauge,
