@@ -14,7 +14,9 @@ use fathomline_wire::{
 use crate::{
     error::Error,
     line::Fathomline,
+    meter::Plan,
     model::{Model, check_value},
+    projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
 
@@ -48,7 +50,7 @@ pub struct Builder {
     window: Duration,
     spool: Option<PathBuf>,
     spool_bytes: u64,
-    labels: Vec<String>,
+    plan: Plan,
 }
 
 /// Options that were checked.
@@ -67,8 +69,7 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     pub(crate) spool: PathBuf,
     pub(crate) spool_bytes: u64,
-    /// Sorted, each once.
-    pub(crate) labels: Vec<String>,
+    pub(crate) plan: Plan,
 }
 
 /// Passes an option of the model on to it.
@@ -109,7 +110,7 @@ impl Builder {
             window: WINDOW,
             spool: None,
             spool_bytes: SPOOL_BYTES,
-            labels: Vec::new(),
+            plan: Plan::default(),
         }
     }
 
@@ -185,7 +186,34 @@ impl Builder {
 
     /// Labels that outputs may have: at most 64, each 1 to 32 bytes of `[a-z0-9_.-]`.
     pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
-        self.labels = labels.into_iter().map(Into::into).collect();
+        self.plan.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Looks at the logits of one token in `n` only: for large vocabularies on small processors.
+    /// Every token unless set; 0 counts as 1.
+    pub fn every_nth_token(mut self, n: u32) -> Self {
+        self.plan.every_nth_token = n.max(1);
+        self
+    }
+
+    /// Looks at the prompts of one inference in `n` only; one in 8 unless set, 0 counts as 1.
+    pub fn every_nth_prompt(mut self, n: u64) -> Self {
+        self.plan.every_nth_prompt = n.max(1);
+        self
+    }
+
+    /// How many logits the model gives a token. Rows of another length are left out and counted
+    /// then, and candle's `sample` refuses them: hidden states look like logits otherwise.
+    pub fn vocabulary(mut self, tokens: usize) -> Self {
+        self.plan.vocabulary = Some(tokens);
+        self
+    }
+
+    /// Counts this many random projections, 1 to 16, of every embedding the application gives.
+    /// Series of different seeds are never compared, so give all devices the same.
+    pub fn projections(mut self, seed: u64, components: usize) -> Self {
+        self.plan.projections = Some(projection::Plan { seed, components });
         self
     }
 
@@ -203,6 +231,7 @@ impl Builder {
         self.check_resource()?;
         self.check_transport()?;
         self.check_labels()?;
+        self.check_projections()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
@@ -218,7 +247,7 @@ impl Builder {
             environment: self.environment,
             window: self.window,
             spool_bytes: self.spool_bytes,
-            labels: self.labels,
+            plan: self.plan,
         })
     }
 
@@ -283,16 +312,26 @@ impl Builder {
         Ok(())
     }
 
+    fn check_projections(&self) -> Result<(), Error> {
+        let components = self.plan.projections.map_or(1, |plan| plan.components);
+        if (1..=COMPONENTS_MAX).contains(&components) {
+            return Ok(());
+        }
+        let rule = "give 1 to 16 components";
+        Err(invalid("projections", &components.to_string(), rule))
+    }
+
     fn check_labels(&mut self) -> Result<(), Error> {
-        for label in &self.labels {
+        let labels = &mut self.plan.labels;
+        for label in labels.iter() {
             let rule = "a label has 1 to 32 bytes of [a-z0-9_.-]";
             debug_assert_eq!(LABEL_BYTES_MAX, 32);
             check("label", Some(label), identity::is_label, rule)?;
         }
-        self.labels.sort_unstable();
-        self.labels.dedup();
-        if self.labels.len() > LABELS_MAX {
-            let count = self.labels.len().to_string();
+        labels.sort_unstable();
+        labels.dedup();
+        if labels.len() > LABELS_MAX {
+            let count = labels.len().to_string();
             return Err(invalid("labels", &count, "at most 64 may be declared"));
         }
         Ok(())
@@ -376,6 +415,10 @@ mod tests {
             (builder().labels(many), "cannot declare labels \"65\""),
             (builder().site(""), "cannot declare site"),
             (
+                builder().projections(7, 17),
+                "cannot declare projections \"17\"",
+            ),
+            (
                 builder().token("secret\n"),
                 "cannot declare token \"(hidden)\"",
             ),
@@ -391,7 +434,7 @@ mod tests {
             .labels(["open", "close", "open"])
             .checked()
             .unwrap();
-        assert_eq!(settings.labels, ["close", "open"]);
+        assert_eq!(settings.plan.labels, ["close", "open"]);
     }
 
     #[test]

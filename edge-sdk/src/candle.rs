@@ -5,7 +5,7 @@
 use candle_core::{D, DType, Device, Result, Storage, Tensor, bail};
 use candle_transformers::generation::LogitsProcessor;
 
-use crate::inference::Inference;
+use crate::inference::{Inference, PROMPT_POSITIONS_MAX};
 
 impl Inference {
     /// Samples with the application's own processor and observes the choice. `logits` may have
@@ -13,9 +13,11 @@ impl Inference {
     /// of which the last position counts.
     ///
     /// # Errors
-    /// When the processor fails; never because of the observation.
+    /// When the processor fails, or a vocabulary was declared and these are no logits of it; never
+    /// because of the observation.
     pub fn sample(&mut self, processor: &mut LogitsProcessor, logits: &Tensor) -> Result<u32> {
-        let sampled = last_row(logits).and_then(|row| Ok((processor.sample(&row)?, row)));
+        let row = self.row(logits);
+        let sampled = row.and_then(|row| Ok((processor.sample(&row)?, row)));
         match sampled {
             Ok((token, row)) => {
                 self.chosen(token);
@@ -34,7 +36,9 @@ impl Inference {
     /// # Errors
     /// When the logits cannot be read or make no sense.
     pub fn sample_greedy(&mut self, logits: &Tensor) -> Result<u32> {
-        let chosen = last_row(logits).and_then(|row| with_values(&row, |row| self.greedy(row)));
+        let chosen = self
+            .row(logits)
+            .and_then(|row| with_values(&row, |row| self.greedy(row)));
         match chosen {
             Ok(Some(token)) => Ok(token),
             Ok(None) => bail!("cannot choose a token: the logits are empty or not numbers"),
@@ -56,8 +60,8 @@ impl Inference {
     /// The prompt's surprisal: logits of all its positions, `(positions, vocab)` or with a leading
     /// 1, and its tokens. Also says how many there are, unless that was said.
     ///
-    /// Costs one pass over the vocabulary a position. With a large one, give a part of the prompt
-    /// or call it for one request in a few.
+    /// Costs one pass over the vocabulary a position, for at most 32 positions of one inference in
+    /// eight; see [`wants_prompt`](Self::wants_prompt).
     pub fn prompt_logits(&mut self, logits: &Tensor, tokens: &[u32]) {
         self.prompt_tokens_unless_said(tokens.len() as u64);
         let positions = if logits.rank() == 3 {
@@ -66,8 +70,13 @@ impl Inference {
             Ok(logits.clone())
         };
         let Ok(positions) = positions else { return };
+        if !self.wants_prompt() {
+            return;
+        }
+        // Spread over the prompt: its beginning is often the same for everybody.
+        let stride = tokens.len().div_ceil(PROMPT_POSITIONS_MAX as usize).max(1);
         // The logits at a position are about the token after it.
-        for (position, next) in tokens.iter().skip(1).enumerate() {
+        for (position, next) in tokens.iter().skip(1).enumerate().step_by(stride) {
             let Ok(row) = positions.get(position) else {
                 return;
             };
@@ -76,7 +85,23 @@ impl Inference {
         }
     }
 
+    fn row(&self, logits: &Tensor) -> Result<Tensor> {
+        let row = last_row(logits)?;
+        let found = row.elem_count();
+        match self.vocabulary().filter(|wanted| *wanted != found) {
+            Some(vocabulary) => bail!(
+                "cannot sample from {found} values where the vocabulary has {vocabulary}: these \
+                 look like hidden states; use the model type that ends in a language-model head"
+            ),
+            None => Ok(row),
+        }
+    }
+
     fn observe_tensor(&mut self, row: &Tensor, chosen: u32) {
+        // Before anything is copied from an accelerator.
+        if !self.samples_token() {
+            return;
+        }
         // A row that cannot be read is one observation less.
         let _ = with_values(row, |row| self.observe_row(row, chosen));
     }

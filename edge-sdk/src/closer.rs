@@ -56,18 +56,15 @@ impl Closer {
     }
 
     fn close_into(&mut self, shared: &Shared, spool: &mut Spool) {
-        let (now, variants, sketches) = {
-            let mut meter = shared.meter();
-            (
-                shared.clock.unix_nano(),
-                meter.variants().to_vec(),
-                meter.take(),
-            )
-        };
+        let now = shared.clock.unix_nano();
+        let sketches = shared.meter.take();
+        // After the sketches: whatever they name is among them.
+        let variants = shared.meter.variants();
         let window = self.windows.next(now);
         let device = DeviceState {
             spool_bytes: spool.bytes(),
             windows_dropped: spool.unreported(),
+            ..DeviceState::default()
         };
         let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
         let entry = Entry {
@@ -82,7 +79,7 @@ impl Closer {
                 shared.bell.appended();
             }
             Appended::RolledBack(error) => {
-                shared.meter().restore(sketches);
+                shared.meter.restore(sketches);
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");
                 }

@@ -5,13 +5,15 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    line::Shared,
     logits::LogitStats,
-    meter::{Record, SeriesKey, Signal},
+    meter::{Record, SeriesKey, Shard, Signal},
     repetition::Repetition,
     script,
-    words::{Feedback, FinishReason},
+    words::{Feedback, FinishReason, Validity},
 };
+
+/// Positions of a prompt that are looked at: enough for its mean, and a bound on what it costs.
+pub(crate) const PROMPT_POSITIONS_MAX: u32 = 32;
 
 /// Observes one inference. Timing starts when it is made, so make it before the prompt is run.
 ///
@@ -22,8 +24,10 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "dropping an inference ends it: hold it while the model generates"]
 pub struct Inference {
-    shared: Arc<Shared>,
+    shard: Arc<Shard>,
     series: SeriesKey,
+    /// Whether the prompt of this one is looked at.
+    samples_prompt: bool,
     started: Instant,
     first_token: Option<Instant>,
     last_token: Option<Instant>,
@@ -42,21 +46,22 @@ pub struct Inference {
 /// An inference that has ended, for feedback that comes later. Cheap to clone and to keep.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    shared: Arc<Shared>,
+    shard: Arc<Shard>,
     series: SeriesKey,
 }
 
 impl Finished {
     /// Counts what somebody made of the output, in the window that is open now.
     pub fn feedback(&self, kind: Feedback) {
-        self.shared.meter().feedback(self.series, kind);
+        self.shard.feedback(self.series, kind);
     }
 }
 
 impl Inference {
-    pub(crate) fn begin(shared: Arc<Shared>, series: SeriesKey) -> Self {
+    pub(crate) fn begin(shard: &Arc<Shard>, series: SeriesKey) -> Self {
         Self {
-            shared,
+            samples_prompt: shard.samples_prompt(),
+            shard: Arc::clone(shard),
             series,
             started: Instant::now(),
             first_token: None,
@@ -79,9 +84,23 @@ impl Inference {
         self.input_tokens = Some(tokens);
     }
 
+    /// Whether the prompt's logits of this inference are looked at: one inference in eight unless
+    /// [`Builder::every_nth_prompt`](crate::Builder::every_nth_prompt) says otherwise. Models that
+    /// compute logits for the last position only can skip the others when it is false.
+    pub fn wants_prompt(&self) -> bool {
+        self.samples_prompt
+    }
+
     /// One prompt position: the logits there, and the token that follows in the prompt. Give only
-    /// what a user wrote; a template or a system prompt would drown it.
+    /// what a user wrote; a template or a system prompt would drown it. Ignored unless
+    /// [`wants_prompt`](Self::wants_prompt), and after 32 positions.
     pub fn observe_prompt(&mut self, logits: &[f32], next: u32) {
+        if !self.samples_prompt || self.input_surprisal.count >= PROMPT_POSITIONS_MAX {
+            return;
+        }
+        if !self.shard.fits(logits.len()) {
+            return;
+        }
         if let Some(surprisal) = surprisal(LogitStats::of(logits), logits, next) {
             self.input_surprisal.add(surprisal);
         }
@@ -114,7 +133,7 @@ impl Inference {
     /// The prompt as the user wrote it: its characters are counted by script, and none is kept.
     pub fn prompt_text(&mut self, text: &str) {
         let scripts = script::count(text);
-        self.shared.meter().scripts(self.series, &scripts);
+        self.shard.scripts(self.series, &scripts);
     }
 
     /// A token was generated, and it is this one.
@@ -134,26 +153,47 @@ impl Inference {
     /// Counts a label of the output. Only labels declared at the start have a name on the wire;
     /// any other counts as `other`, and its text goes no further than this call.
     pub fn label(&mut self, label: &str) {
-        self.shared.meter().label(self.series, label);
+        self.shard.label(self.series, label);
+    }
+
+    /// Counts what the application's own validator said of the output.
+    pub fn validity(&mut self, kind: Validity) {
+        self.shard.validity(self.series, kind);
+    }
+
+    /// Adds a pooled embedding: its seeded random projections are counted, if
+    /// [`Builder::projections`](crate::Builder::projections) asked for any, and nothing of it is
+    /// kept.
+    pub fn embedding(&mut self, embedding: &[f32]) {
+        self.shard.embedding(self.series, embedding);
     }
 
     /// Counts what somebody made of the output. For later, keep what [`finish`](Self::finish)
     /// returns.
     pub fn feedback(&self, kind: Feedback) {
-        self.shared.meter().feedback(self.series, kind);
+        self.shard.feedback(self.series, kind);
     }
 
     /// Ends the inference.
     pub fn finish(mut self, reason: FinishReason) -> Finished {
         self.end(reason);
         Finished {
-            shared: Arc::clone(&self.shared),
+            shard: Arc::clone(&self.shard),
             series: self.series,
         }
     }
 
+    /// Whether the token that was counted last is one whose logits are looked at.
+    pub(crate) fn samples_token(&self) -> bool {
+        let every = u64::from(self.shard.plan().every_nth_token.max(1));
+        self.output_tokens % every == 1 % every
+    }
+
     /// The statistics of a token that was counted already.
     pub(crate) fn observe_row(&mut self, logits: &[f32], chosen: u32) {
+        if !self.samples_token() || !self.shard.fits(logits.len()) {
+            return;
+        }
         let stats = LogitStats::of(logits);
         if let (Some(stats), Some(surprisal)) = (stats, surprisal(stats, logits, chosen)) {
             self.add(&stats, surprisal);
@@ -163,6 +203,12 @@ impl Inference {
     #[cfg(feature = "candle")]
     pub(crate) fn prompt_tokens_unless_said(&mut self, tokens: u64) {
         self.input_tokens.get_or_insert(tokens);
+    }
+
+    /// How many logits a row must have, if that was declared.
+    #[cfg(feature = "candle")]
+    pub(crate) fn vocabulary(&self) -> Option<usize> {
+        self.shard.plan().vocabulary
     }
 
     /// The application's sampler failed; if nothing follows, so did the inference.
@@ -183,7 +229,7 @@ impl Inference {
             return;
         }
         let record = self.record(reason, Instant::now());
-        self.shared.meter().record(self.series, &record);
+        self.shard.record(self.series, &record);
     }
 
     /// What ends up in the window. Failed operations count with their duration and tokens only:

@@ -7,6 +7,7 @@
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
+//! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
@@ -30,6 +31,7 @@ mod logits;
 mod meter;
 mod model;
 mod otlp;
+mod projection;
 mod repetition;
 mod script;
 mod sender;
@@ -43,4 +45,4 @@ pub use inference::{Finished, Inference};
 pub use line::{Fathomline, Health};
 pub use logits::LogitStats;
 pub use model::Model;
-pub use words::{Feedback, FinishReason, Operation};
+pub use words::{Feedback, FinishReason, Operation, Validity};

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     inference::Inference,
     installation,
-    meter::Meter,
+    meter::{Meter, Signal},
     model::Model,
     otlp::Envelope,
     sender,
@@ -61,25 +61,21 @@ pub struct Health {
     pub windows_dropped: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
+    /// Rows of logits left out since the start, because they were not as long as the declared
+    /// vocabulary.
+    pub rows_misfit: u64,
 }
 
 /// What the threads and the inferences of a line share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    /// Held for microseconds and never across IO: inferences wait for it.
-    meter: Mutex<Meter>,
+    pub(crate) meter: Meter,
     /// Held across IO, so never by an inference. `None` once the line has ended.
     pub(crate) spool: Mutex<Option<Spool>>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
     pub(crate) tally: Tally,
-}
-
-impl Shared {
-    pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Counts of the sender.
@@ -114,12 +110,14 @@ impl Fathomline {
         let spool = Spool::open(&settings.spool, settings.spool_bytes, declared, &boot)?;
         let envelope = Envelope {
             resource: resource(&settings, spool.installation(), &boot),
-            labels: settings.labels.clone(),
+            labels: settings.plan.labels.clone(),
+            projections: settings.plan.projections,
+            energy: None,
             scope_version: env!("CARGO_PKG_VERSION"),
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            meter: Mutex::new(Meter::new(settings.model, settings.labels)),
+            meter: Meter::new(settings.model, settings.plan),
             spool: Mutex::new(Some(spool)),
             envelope,
             bell: Bell::default(),
@@ -143,8 +141,15 @@ impl Fathomline {
 
     /// Begins to observe one inference of the current model.
     pub fn operation(&self, operation: Operation) -> Inference {
-        let series = self.shared.meter().series(operation);
-        Inference::begin(Arc::clone(&self.shared), series)
+        let meter = &self.shared.meter;
+        Inference::begin(meter.shard(), meter.series(Some(operation)))
+    }
+
+    /// The current model took so long to load.
+    pub fn model_loaded(&self, took: Duration) {
+        let meter = &self.shared.meter;
+        let (series, seconds) = (meter.series(None), took.as_secs_f64());
+        meter.shard().value(series, Signal::LoadDuration, seconds);
     }
 
     /// Inferences that begin from now on run `model`; running ones stay with theirs.
@@ -155,7 +160,7 @@ impl Fathomline {
     /// When the declaration holds a value that the contract does not carry.
     pub fn switch_model(&self, model: Model) -> Result<(), Error> {
         model.check()?;
-        self.shared.meter().switch(model);
+        self.shared.meter.switch(model);
         Ok(())
     }
 
@@ -177,6 +182,7 @@ impl Fathomline {
             windows_refused: count(&tally.refused),
             windows_dropped: spool.map_or(0, Spool::dropped),
             points_rejected: count(&tally.points_rejected),
+            rows_misfit: self.shared.meter.misfits(),
         }
     }
 

@@ -5,16 +5,17 @@
 use std::sync::Arc;
 
 use fathomline_wire::{
-    histogram::ExponentialHistogram as Histogram,
+    histogram::{ExplicitHistogram, ExponentialHistogram as Histogram},
     names::{self, Kind},
 };
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     metrics::v1::{
-        AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Metric,
-        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
-        exponential_histogram_data_point::Buckets, metric, number_data_point,
+        self as metrics_v1, AggregationTemporality, ExponentialHistogram,
+        ExponentialHistogramDataPoint, Gauge, HistogramDataPoint, Metric, NumberDataPoint,
+        ResourceMetrics, ScopeMetrics, Sum, exponential_histogram_data_point::Buckets, metric,
+        number_data_point,
     },
     resource::v1::Resource,
 };
@@ -22,9 +23,10 @@ use prost::Message;
 
 use crate::{
     meter::{SIGNALS, SeriesKey, Sketch, Sketches, Variant},
+    projection,
     script::Script,
     windows::Window,
-    words::{Feedback, FinishReason},
+    words::{Feedback, FinishReason, Operation, Validity},
 };
 
 /// What stays the same for every window of a boot.
@@ -34,6 +36,9 @@ pub(crate) struct Envelope {
     pub(crate) resource: Vec<(&'static str, String)>,
     /// Declared labels, sorted.
     pub(crate) labels: Vec<String>,
+    pub(crate) projections: Option<projection::Plan>,
+    /// What is read for energy, and what part of the device that covers: one for a whole boot.
+    pub(crate) energy: Option<EnergyReading>,
     /// Version of the SDK.
     pub(crate) scope_version: &'static str,
 }
@@ -44,7 +49,35 @@ pub(crate) struct DeviceState {
     pub(crate) spool_bytes: u64,
     /// Windows lost since the last window that said so.
     pub(crate) windows_dropped: u64,
+    /// Windows that became one with a neighbour since the last window that said so.
+    pub(crate) windows_merged: u64,
+    /// Bytes.
+    pub(crate) memory_usage: Option<f64>,
+    /// Bytes.
+    pub(crate) memory_available: Option<f64>,
+    /// Per core.
+    pub(crate) load: Option<f64>,
+    /// Degrees Celsius.
+    pub(crate) temperature: Option<f64>,
+    /// Share of the window.
+    pub(crate) throttled: Option<f64>,
+    /// Share of the window.
+    pub(crate) on_battery: Option<f64>,
+    /// Collector minus device, seconds.
+    pub(crate) clock_offset: Option<f64>,
+    /// Joules since the last window: inference, idle, unattributed.
+    pub(crate) energy: Option<[f64; 3]>,
 }
+
+/// Where joules come from; see `names::ENERGY_SOURCES` and `names::ENERGY_SCOPES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EnergyReading {
+    pub(crate) source: &'static str,
+    pub(crate) scope: &'static str,
+}
+
+/// Uses of energy, in the order of [`DeviceState::energy`].
+const ENERGY_USES: [&str; 3] = ["inference", "idle", "unattributed"];
 
 /// One window, ready for the spool.
 pub(crate) fn encode(
@@ -56,7 +89,9 @@ pub(crate) fn encode(
 ) -> Vec<u8> {
     let points = Points { envelope, window };
     let mut metrics = points.distributions(variants, sketches);
+    metrics.extend(points.projections(variants, sketches));
     metrics.extend(points.categories(variants, sketches));
+    metrics.extend(points.probe_mismatches(variants, sketches));
     metrics.extend(points.device(device));
     let scope = InstrumentationScope {
         name: names::SCOPE.to_owned(),
@@ -99,7 +134,11 @@ impl Points<'_> {
                 .filter(|(_, sketch)| sketch.signals[signal].count > 0);
             let data_points: Vec<_> = filled
                 .map(|(key, sketch)| {
-                    self.distribution(&sketch.signals[signal], attributes(variants, *key))
+                    let mut attributes = attributes(variants, *key);
+                    if *name == names::INFERENCE_ENERGY {
+                        attributes.extend(self.energy_reading());
+                    }
+                    self.distribution(&sketch.signals[signal], attributes)
                 })
                 .collect();
             let data = ExponentialHistogram {
@@ -141,17 +180,74 @@ impl Points<'_> {
         }
     }
 
+    fn energy_reading(&self) -> Vec<KeyValue> {
+        let reading = self.envelope.energy.map(|EnergyReading { source, scope }| {
+            vec![
+                text(names::ENERGY_SOURCE, source),
+                text(names::ENERGY_SCOPE, scope),
+            ]
+        });
+        reading.unwrap_or_default()
+    }
+
+    fn projections(&self, variants: &[Arc<Variant>], sketches: &Sketches) -> Option<Metric> {
+        let plan = self.envelope.projections?;
+        let data_points: Vec<_> = sketches
+            .iter()
+            .flat_map(|(key, sketch)| {
+                let components = sketch.projections.components.iter().enumerate();
+                components.map(|(component, histogram)| {
+                    let mut attributes = attributes(variants, *key);
+                    let category = plan.category(component);
+                    attributes.push(text(names::PROJECTION_COMPONENT, &category));
+                    self.explicit(histogram, attributes)
+                })
+            })
+            .collect();
+        let histogram = metrics_v1::Histogram {
+            data_points,
+            aggregation_temporality: AggregationTemporality::Delta.into(),
+        };
+        (!histogram.data_points.is_empty()).then(|| {
+            let data = metric::Data::Histogram(histogram);
+            metric(names::EMBEDDING_PROJECTION, data)
+        })
+    }
+
+    fn explicit(
+        &self,
+        histogram: &ExplicitHistogram,
+        attributes: Vec<KeyValue>,
+    ) -> HistogramDataPoint {
+        HistogramDataPoint {
+            attributes,
+            start_time_unix_nano: self.window.start_unix_nano,
+            time_unix_nano: self.window.end_unix_nano,
+            count: histogram.count,
+            sum: histogram.sum,
+            bucket_counts: histogram.counts.clone(),
+            explicit_bounds: histogram.bounds.clone(),
+            min: histogram.min,
+            max: histogram.max,
+            ..Default::default()
+        }
+    }
+
     fn categories(&self, variants: &[Arc<Variant>], sketches: &Sketches) -> Vec<Metric> {
         let finish = FinishReason::ALL.map(FinishReason::name);
         let feedback = Feedback::ALL.map(Feedback::name);
         let labels = self.envelope.labels.iter().map(String::as_str);
         let labels: Vec<&str> = labels.chain([names::OTHER]).collect();
         let scripts = Script::ALL.map(Script::name);
-        let counters: [(&str, &[&str], Counts); 4] = [
+        let validity = Validity::ALL.map(Validity::name);
+        let signals = SIGNALS.map(last_word);
+        let counters: [(&str, &[&str], Counts); 6] = [
             (names::INPUT_SCRIPT, &scripts, |sketch| &sketch.scripts),
             (names::OUTPUT_FINISH, &finish, |sketch| &sketch.finish),
             (names::OUTPUT_LABEL, &labels, |sketch| &sketch.labels),
+            (names::OUTPUT_VALIDITY, &validity, |sketch| &sketch.validity),
             (names::FEEDBACK, &feedback, |sketch| &sketch.feedback),
+            (names::DEVICE_ALARM, &signals, |sketch| &sketch.alarms),
         ];
         let metrics = counters
             .into_iter()
@@ -174,25 +270,66 @@ impl Points<'_> {
         metrics.collect()
     }
 
+    fn probe_mismatches(&self, variants: &[Arc<Variant>], sketches: &Sketches) -> Option<Metric> {
+        let points: Vec<_> = sketches
+            .iter()
+            .filter(|(_, sketch)| sketch.probe_mismatches > 0)
+            .map(|(key, sketch)| self.number(sketch.probe_mismatches, attributes(variants, *key)))
+            .collect();
+        (!points.is_empty()).then(|| metric(names::PROBE_MISMATCH, sum(points)))
+    }
+
     fn device(&self, device: DeviceState) -> Vec<Metric> {
-        let gauge = |value| {
-            let point = NumberDataPoint {
-                start_time_unix_nano: 0,
-                ..self.number(value, vec![])
-            };
-            metric::Data::Gauge(Gauge {
-                data_points: vec![point],
-            })
-        };
-        let mut metrics = vec![
-            metric(names::WINDOW_SEQUENCE, gauge(self.window.sequence)),
-            metric(names::SPOOL_SIZE, gauge(device.spool_bytes)),
+        let sequence = self.number(self.window.sequence, vec![]);
+        let spool = self.number(device.spool_bytes, vec![]);
+        let levels = [
+            (names::DEVICE_MEMORY_USAGE, device.memory_usage),
+            (names::DEVICE_MEMORY_AVAILABLE, device.memory_available),
+            (names::DEVICE_LOAD, device.load),
+            (names::DEVICE_TEMPERATURE, device.temperature),
+            (names::DEVICE_THROTTLED, device.throttled),
+            (names::DEVICE_ON_BATTERY, device.on_battery),
+            (names::DEVICE_CLOCK_OFFSET, device.clock_offset),
         ];
-        if device.windows_dropped > 0 {
-            let lost = vec![self.number(device.windows_dropped, vec![])];
-            metrics.push(metric(names::WINDOW_DROPPED, sum(lost)));
+        // What was not measured is absent, never zero.
+        let levels = levels.into_iter().filter_map(|(name, level)| {
+            let level = level.filter(|level| level.is_finite())?;
+            Some(metric(name, gauge(self.real(level, vec![]))))
+        });
+        let counts = [
+            (names::WINDOW_DROPPED, device.windows_dropped),
+            (names::WINDOW_MERGED, device.windows_merged),
+        ];
+        let counts = counts
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| metric(name, sum(vec![self.number(count, vec![])])));
+        [
+            metric(names::WINDOW_SEQUENCE, gauge(sequence)),
+            metric(names::SPOOL_SIZE, gauge(spool)),
+        ]
+        .into_iter()
+        .chain(levels)
+        .chain(counts)
+        .chain(self.device_energy(device))
+        .collect()
+    }
+
+    fn device_energy(&self, device: DeviceState) -> Option<Metric> {
+        let uses = ENERGY_USES.iter().zip(device.energy?);
+        let points = uses.map(|(name, joules)| {
+            let mut attributes = vec![text(names::ENERGY_USE, name)];
+            attributes.extend(self.energy_reading());
+            self.real(joules, attributes)
+        });
+        Some(metric(names::DEVICE_ENERGY, sum(points.collect())))
+    }
+
+    fn real(&self, value: f64, attributes: Vec<KeyValue>) -> NumberDataPoint {
+        NumberDataPoint {
+            value: Some(number_data_point::Value::AsDouble(value)),
+            ..self.number(0, attributes)
         }
-        metrics
     }
 
     fn number(&self, value: u64, attributes: Vec<KeyValue>) -> NumberDataPoint {
@@ -224,6 +361,19 @@ fn metric(name: &str, data: metric::Data) -> Metric {
     }
 }
 
+fn gauge(point: NumberDataPoint) -> metric::Data {
+    let data_points = vec![NumberDataPoint {
+        start_time_unix_nano: 0,
+        ..point
+    }];
+    metric::Data::Gauge(Gauge { data_points })
+}
+
+/// How an alarm names the signal that moved.
+fn last_word(metric: &'static str) -> &'static str {
+    metric.rsplit('.').next().unwrap_or(metric)
+}
+
 fn sum(data_points: Vec<NumberDataPoint>) -> metric::Data {
     metric::Data::Sum(Sum {
         data_points,
@@ -233,7 +383,8 @@ fn sum(data_points: Vec<NumberDataPoint>) -> metric::Data {
 }
 
 fn attributes(variants: &[Arc<Variant>], key: SeriesKey) -> Vec<KeyValue> {
-    let operation = text(names::OPERATION_NAME, key.operation.name());
+    let operation = key.operation.map(Operation::name);
+    let operation = operation.map(|name| text(names::OPERATION_NAME, name));
     let model = variants
         .get(key.variant)
         .map(|variant| variant.attributes.as_slice());
@@ -241,7 +392,7 @@ fn attributes(variants: &[Arc<Variant>], key: SeriesKey) -> Vec<KeyValue> {
         .unwrap_or_default()
         .iter()
         .map(|(key, value)| text(key, value));
-    std::iter::once(operation).chain(model).collect()
+    operation.into_iter().chain(model).collect()
 }
 
 fn text(key: &str, value: &str) -> KeyValue {

@@ -1,4 +1,4 @@
-//! The bounded vocabularies of an inference: operation, finish reason, feedback. Owns their
+//! The bounded vocabularies of an inference: operation, finish reason, feedback, validity. Owns their
 //! spelling on the wire. Never: text of an application's users.
 
 /// What kind of request an inference answers (`gen_ai.operation.name`).
@@ -103,6 +103,38 @@ impl Feedback {
     }
 }
 
+/// What a validator of the application said of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// As it should be.
+    Valid,
+    /// Not JSON.
+    InvalidJson,
+    /// JSON of another shape.
+    InvalidSchema,
+    /// A tool that does not exist, or one called wrongly.
+    InvalidTool,
+}
+
+impl Validity {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Valid,
+        Self::InvalidJson,
+        Self::InvalidSchema,
+        Self::InvalidTool,
+    ];
+
+    /// The contract's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidSchema => "invalid_schema",
+            Self::InvalidTool => "invalid_tool",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +145,9 @@ mod tests {
             assert_eq!(*reason as usize, index);
         }
         for (index, kind) in Feedback::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+        }
+        for (index, kind) in Validity::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);
         }
     }

@@ -92,6 +92,7 @@ fn every_inference_arrives_once_under_a_full_identity() {
     let line = builder(&server, spool.path())
         .token("t0k")
         .installation("kiosk-7")
+        .every_nth_prompt(1)
         .start()
         .unwrap();
     for _ in 0..5 {

@@ -138,16 +138,76 @@ fn dropping_ends_once_with_the_reason_that_fits() {
     drop(op);
     let shared = Arc::clone(&line.shared);
     let panicked = std::thread::spawn(move || {
-        let series = shared.meter().series(Operation::Chat);
-        let mut op = Inference::begin(shared, series);
+        let series = shared.meter.series(Some(Operation::Chat));
+        let mut op = Inference::begin(shared.meter.shard(), series);
         op.token();
         std::panic::resume_unwind(Box::new("as if the model panicked"));
     });
     panicked.join().unwrap_err();
-    let sketches = line.shared.meter().take();
+    let sketches = line.shared.meter.take();
     let finish = sketches.values().next().unwrap().finish;
     // stop, length, error, refusal, empty
     assert_eq!(finish, [1, 0, 2, 1, 1]);
+}
+
+#[test]
+fn one_token_in_three_is_looked_at_and_every_token_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Fathomline::builder("m", "1").spool(folder.path());
+    let line = builder.every_nth_token(3).start().unwrap();
+    let mut op = line.operation(Operation::Chat);
+    for token in 0..7 {
+        op.observe_logits(&[0.0; 8], token);
+    }
+    assert_eq!((op.output_tokens, op.entropy.count), (7, 3));
+}
+
+#[test]
+fn one_prompt_in_eight_is_looked_at_and_32_positions_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = line(folder.path());
+    let looked_at = (0..16).map(|_| {
+        let mut op = line.operation(Operation::Chat);
+        (0..40).for_each(|_| op.observe_prompt(&[0.0, 0.0], 1));
+        assert_eq!(op.wants_prompt(), op.input_surprisal.count > 0);
+        op.input_surprisal.count
+    });
+    let looked_at: Vec<_> = looked_at.filter(|count| *count > 0).collect();
+    assert_eq!(looked_at, [32, 32]);
+}
+
+#[test]
+fn hidden_states_are_not_taken_for_logits() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Fathomline::builder("m", "1").spool(folder.path());
+    let line = builder.vocabulary(8).start().unwrap();
+    let mut op = line.operation(Operation::Chat);
+    op.observe_logits(&[0.0; 4], 1);
+    op.observe_prompt(&[0.0; 16], 1);
+    assert_eq!((op.output_tokens, op.entropy.count), (1, 0));
+    op.observe_logits(&[0.0; 8], 1);
+    assert_eq!((op.output_tokens, op.entropy.count), (2, 1));
+    assert_eq!(line.health().rows_misfit, 2);
+}
+
+#[test]
+fn what_the_application_adds_is_counted_where_it_belongs() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Fathomline::builder("m", "1").spool(folder.path());
+    let line = builder.projections(7, 2).start().unwrap();
+    line.model_loaded(Duration::from_millis(250));
+    let mut op = line.operation(Operation::Embeddings);
+    op.validity(crate::words::Validity::InvalidSchema);
+    op.embedding(&[1.0, -2.0, 0.5]);
+    op.embedding(&[f32::NAN]);
+    drop(op);
+    let sketches = line.shared.meter.take();
+    let load = &sketches[&line.shared.meter.series(None)];
+    assert_eq!(load.signals[Signal::LoadDuration as usize].sum, 0.25);
+    let sketch = &sketches[&line.shared.meter.series(Some(Operation::Embeddings))];
+    assert_eq!(sketch.validity, [0, 0, 1, 0]);
+    let counts = sketch.projections.components.iter().map(|c| c.count);
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 1]);
 }
 
 #[test]
