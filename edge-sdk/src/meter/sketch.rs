@@ -24,10 +24,8 @@ pub(crate) enum Signal {
     OutputMargin,
     OutputRepetition,
     InputSurprisal,
-    #[expect(dead_code, reason = "the energy room fills it")]
     Energy,
     LoadDuration,
-    #[expect(dead_code, reason = "the probe room fills it")]
     ProbeDistance,
 }
 
