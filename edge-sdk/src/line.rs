@@ -59,6 +59,9 @@ pub struct Health {
     pub windows_refused: u64,
     /// Windows lost since the start, because the spool was full or damaged.
     pub windows_dropped: u64,
+    /// Windows that became part of a neighbour since the start, because the spool was full:
+    /// nothing is lost but resolution in time.
+    pub windows_merged: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
     /// Rows of logits left out since the start, because they were not as long as the declared
@@ -181,6 +184,7 @@ impl Fathomline {
             windows_stored: count(&tally.stored),
             windows_refused: count(&tally.refused),
             windows_dropped: spool.map_or(0, Spool::dropped),
+            windows_merged: spool.map_or(0, Spool::merged),
             points_rejected: count(&tally.points_rejected),
             rows_misfit: self.shared.meter.misfits(),
         }

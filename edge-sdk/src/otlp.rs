@@ -49,8 +49,6 @@ pub(crate) struct DeviceState {
     pub(crate) spool_bytes: u64,
     /// Windows lost since the last window that said so.
     pub(crate) windows_dropped: u64,
-    /// Windows that became one with a neighbour since the last window that said so.
-    pub(crate) windows_merged: u64,
     /// Bytes.
     pub(crate) memory_usage: Option<f64>,
     /// Bytes.
@@ -156,28 +154,8 @@ impl Points<'_> {
         sketch: &Histogram,
         attributes: Vec<KeyValue>,
     ) -> ExponentialHistogramDataPoint {
-        let buckets = |side: &fathomline_wire::histogram::Buckets| Buckets {
-            offset: side.offset,
-            bucket_counts: side.counts.clone(),
-        };
-        let filled = |side: &fathomline_wire::histogram::Buckets| {
-            (!side.counts.is_empty()).then(|| buckets(side))
-        };
-        ExponentialHistogramDataPoint {
-            attributes,
-            start_time_unix_nano: self.window.start_unix_nano,
-            time_unix_nano: self.window.end_unix_nano,
-            count: sketch.count,
-            sum: Some(sketch.sum),
-            scale: sketch.scale,
-            zero_count: sketch.zero_count,
-            zero_threshold: sketch.zero_threshold,
-            positive: filled(&sketch.positive),
-            negative: filled(&sketch.negative),
-            min: Some(sketch.min),
-            max: Some(sketch.max),
-            ..Default::default()
-        }
+        let times = (self.window.start_unix_nano, self.window.end_unix_nano);
+        exponential_point(sketch, attributes, times)
     }
 
     fn energy_reading(&self) -> Vec<KeyValue> {
@@ -296,21 +274,17 @@ impl Points<'_> {
             let level = level.filter(|level| level.is_finite())?;
             Some(metric(name, gauge(self.real(level, vec![]))))
         });
-        let counts = [
-            (names::WINDOW_DROPPED, device.windows_dropped),
-            (names::WINDOW_MERGED, device.windows_merged),
-        ];
-        let counts = counts
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| metric(name, sum(vec![self.number(count, vec![])])));
+        let lost = (device.windows_dropped > 0).then(|| {
+            let count = self.number(device.windows_dropped, vec![]);
+            metric(names::WINDOW_DROPPED, sum(vec![count]))
+        });
         [
-            metric(names::WINDOW_SEQUENCE, gauge(sequence)),
+            metric(names::WINDOW_SEQUENCE, level(vec![sequence])),
             metric(names::SPOOL_SIZE, gauge(spool)),
         ]
         .into_iter()
         .chain(levels)
-        .chain(counts)
+        .chain(lost)
         .chain(self.device_energy(device))
         .collect()
     }
@@ -361,12 +335,55 @@ fn metric(name: &str, data: metric::Data) -> Metric {
     }
 }
 
+/// What something is at the end of the window: it has no start.
 fn gauge(point: NumberDataPoint) -> metric::Data {
-    let data_points = vec![NumberDataPoint {
+    level(vec![NumberDataPoint {
         start_time_unix_nano: 0,
         ..point
-    }];
+    }])
+}
+
+/// The window's own point keeps its start, so that an empty window says what it covers.
+fn level(data_points: Vec<NumberDataPoint>) -> metric::Data {
     metric::Data::Gauge(Gauge { data_points })
+}
+
+/// A histogram as the point of a span, its start and end in nanoseconds since the Unix epoch.
+pub(crate) fn exponential_point(
+    histogram: &Histogram,
+    attributes: Vec<KeyValue>,
+    (start_time_unix_nano, time_unix_nano): (u64, u64),
+) -> ExponentialHistogramDataPoint {
+    let filled = |side: &fathomline_wire::histogram::Buckets| {
+        (!side.counts.is_empty()).then(|| Buckets {
+            offset: side.offset,
+            bucket_counts: side.counts.clone(),
+        })
+    };
+    ExponentialHistogramDataPoint {
+        attributes,
+        start_time_unix_nano,
+        time_unix_nano,
+        count: histogram.count,
+        sum: Some(histogram.sum),
+        scale: histogram.scale,
+        zero_count: histogram.zero_count,
+        zero_threshold: histogram.zero_threshold,
+        positive: filled(&histogram.positive),
+        negative: filled(&histogram.negative),
+        min: Some(histogram.min),
+        max: Some(histogram.max),
+        ..Default::default()
+    }
+}
+
+/// Says that one window became part of the one that carries this; its times are set there.
+pub(crate) fn merged_once() -> Metric {
+    let one = NumberDataPoint {
+        value: Some(number_data_point::Value::AsInt(1)),
+        ..Default::default()
+    };
+    metric(names::WINDOW_MERGED, sum(vec![one]))
 }
 
 /// How an alarm names the signal that moved.

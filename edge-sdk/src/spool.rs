@@ -10,10 +10,13 @@
 //! <folder>/cursor                how far the oldest file was sent; losing it only resends
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
-//! At the cap the oldest file goes, and its windows are counted as dropped; the next window
-//! reports them. (Merging old windows instead of dropping them comes with the offline work.)
+//! At the cap neighbouring windows that were never sent become one (`coarsen`). Only when nothing
+//! can merge any more does the oldest file go; its windows are counted as dropped, and the next
+//! window reports them.
 
+mod coarsen;
 mod frame;
+mod merge;
 mod segment;
 
 use std::{
@@ -53,6 +56,8 @@ pub(crate) struct Spool {
     unreported: u64,
     /// Windows lost since the spool was opened.
     dropped: u64,
+    /// Windows that became part of another since the spool was opened.
+    merged: u64,
     /// Held until the spool is dropped.
     _lock: File,
 }
@@ -81,6 +86,7 @@ impl Spool {
             next_number: 1,
             unreported: 0,
             dropped: 0,
+            merged: 0,
             _lock: lock,
         };
         spool.find_old().map_err(in_folder("read spool", folder))?;
@@ -192,6 +198,11 @@ impl Spool {
         self.dropped
     }
 
+    /// Windows that became part of another since the spool was opened.
+    pub(crate) fn merged(&self) -> u64 {
+        self.merged
+    }
+
     /// Windows that wait.
     pub(crate) fn windows(&self) -> u64 {
         self.segments.iter().map(|segment| segment.windows).sum()
@@ -218,9 +229,10 @@ impl Spool {
             match Segment::scan(&path, number, position) {
                 Ok(Scanned { segment, lost }) => {
                     self.lose(lost, 0);
+                    let segment = segment.filter(|segment| !self.is_in_last(segment));
                     match segment.filter(|segment| segment.windows > 0) {
                         Some(segment) => self.segments.push_back(segment),
-                        // Sent to the end, or nothing in it can be read.
+                        // Sent to the end, in the file before it, or nothing in it can be read.
                         None => fs::remove_file(&path)?,
                     }
                 }
@@ -233,9 +245,21 @@ impl Spool {
         Ok(())
     }
 
+    /// Whether a crash between joining two files and removing the second left this one behind.
+    fn is_in_last(&self, segment: &Segment) -> bool {
+        let last = self.segments.back();
+        last.is_some_and(|last| {
+            last.is_same_boot(segment) && last.last_sequence() >= segment.last_sequence()
+        })
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.cap_bytes / SEGMENTS_AT_CAP
+    }
+
     /// Brings a writable segment with room for `bytes`.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
-        let full = |segment: &Segment| segment.end + bytes > self.cap_bytes / SEGMENTS_AT_CAP;
+        let full = |segment: &Segment| segment.end + bytes > self.segment_bytes();
         if self
             .segments
             .back()
@@ -244,7 +268,10 @@ impl Spool {
             self.writer = None;
         }
         while self.bytes_on_disk() + bytes > self.cap_bytes && !self.segments.is_empty() {
-            self.drop_oldest();
+            // A file that cannot be rewritten, on a full disk for one, is given up like before.
+            if !self.coarsen().unwrap_or(false) {
+                self.drop_oldest();
+            }
         }
         if self.writer.is_some() {
             return Ok(());

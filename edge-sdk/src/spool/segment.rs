@@ -76,6 +76,18 @@ pub(super) struct Segment {
     pub(super) windows: u64,
     /// Lost windows that those report.
     pub(super) reports_dropped: u64,
+    /// Sequences of the first window in the file and of the last.
+    sequences: Option<(u64, u64)>,
+    /// Its windows were tried and would not merge.
+    pub(super) stuck: bool,
+}
+
+/// A window as it lies in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) sequence: u64,
+    pub(super) reports_dropped: u64,
+    pub(super) body: Vec<u8>,
 }
 
 /// What an old file holds.
@@ -96,9 +108,7 @@ impl Segment {
         boot: &str,
     ) -> io::Result<(Self, File)> {
         let path = folder.join(format!("{number:016}.{EXTENSION}"));
-        // Identifiers hold no zero byte, so one separates them.
-        let head = frame::encode(&[MAGIC, installation.as_bytes(), b"\0", boot.as_bytes()]);
-        let head = head.unwrap_or_default();
+        let head = encoded_head(installation, boot);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -117,6 +127,8 @@ impl Segment {
             end,
             windows: 0,
             reports_dropped: 0,
+            sequences: None,
+            stuck: false,
         };
         Ok((segment, file))
     }
@@ -154,10 +166,13 @@ impl Segment {
             end: first,
             windows: 0,
             reports_dropped: 0,
+            sequences: None,
+            stuck: false,
         };
         let mut at = head_bytes;
-        while let Some((reports_dropped, length)) = window_at(&bytes, at) {
+        while let Some((sequence, reports_dropped, length)) = window_at(&bytes, at) {
             at += length;
+            segment.saw(sequence);
             segment.end = at as u64;
             if segment.end <= position {
                 segment.position = segment.end;
@@ -188,6 +203,7 @@ impl Segment {
         self.end += frame.len() as u64;
         self.windows += 1;
         self.reports_dropped += entry.reports_dropped;
+        self.saw(entry.sequence);
         Appended::Kept
     }
 
@@ -232,6 +248,88 @@ impl Segment {
     /// Whether `pending` is what this segment would give next.
     pub(super) fn is_first(&self, pending: &Pending) -> bool {
         self.number == pending.segment && self.position == pending.start
+    }
+
+    /// All windows of the file.
+    pub(super) fn stored(&self) -> io::Result<Vec<Stored>> {
+        let bytes = fs::read(&self.path)?;
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a window is damaged");
+        let (mut at, mut found) = (self.first as usize, Vec::new());
+        while (at as u64) < self.end {
+            let (payload, length) = bytes
+                .get(at..)
+                .and_then(frame::decode)
+                .ok_or_else(damaged)?;
+            let (sequence, reports_dropped, body) = window(payload).ok_or_else(damaged)?;
+            found.push(Stored {
+                sequence,
+                reports_dropped,
+                body: body.to_vec(),
+            });
+            at += length;
+        }
+        Ok(found)
+    }
+
+    /// The same file with other windows: written beside it, synced, and renamed over it.
+    pub(super) fn rewritten<'a>(
+        &self,
+        entries: impl Iterator<Item = Entry<'a>>,
+    ) -> io::Result<Self> {
+        let head = encoded_head(&self.installation, &self.boot);
+        let mut segment = Self {
+            path: self.path.clone(),
+            installation: self.installation.clone(),
+            boot: self.boot.clone(),
+            first: head.len() as u64,
+            position: head.len() as u64,
+            end: head.len() as u64,
+            windows: 0,
+            reports_dropped: 0,
+            sequences: None,
+            stuck: false,
+            number: self.number,
+        };
+        let mut bytes = head;
+        for entry in entries {
+            bytes.extend(encoded(entry).ok_or(io::ErrorKind::FileTooLarge)?);
+            segment.windows += 1;
+            segment.reports_dropped += entry.reports_dropped;
+            segment.saw(entry.sequence);
+        }
+        segment.end = bytes.len() as u64;
+        let new = self.path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        self.path.parent().map_or(Ok(()), sync_folder)?;
+        Ok(segment)
+    }
+
+    /// Sequences that the file's windows cover together.
+    pub(super) fn covered(&self) -> u64 {
+        self.sequences
+            .map_or(0, |(first, last)| last.saturating_sub(first) + 1)
+    }
+
+    /// Sequence of the last window in the file.
+    pub(super) fn last_sequence(&self) -> Option<u64> {
+        self.sequences.map(|(_, last)| last)
+    }
+
+    pub(super) fn is_same_boot(&self, other: &Self) -> bool {
+        (&self.installation, &self.boot) == (&other.installation, &other.boot)
+    }
+
+    /// Whether none of the file's windows was sent and noted.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.position == self.first
+    }
+
+    fn saw(&mut self, sequence: u64) {
+        let first = self.sequences.map_or(sequence, |(first, _)| first);
+        self.sequences = Some((first, sequence));
     }
 
     /// Whether a window was ever appended.
@@ -286,16 +384,22 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+fn encoded_head(installation: &str, boot: &str) -> Vec<u8> {
+    // Identifiers hold no zero byte, so one separates them.
+    let head = frame::encode(&[MAGIC, installation.as_bytes(), b"\0", boot.as_bytes()]);
+    head.unwrap_or_default()
+}
+
 fn encoded(entry: Entry<'_>) -> Option<Vec<u8>> {
     let sequence = entry.sequence.to_le_bytes();
     frame::encode(&[&sequence, &entry.reports_dropped.to_le_bytes(), entry.body])
 }
 
-/// The window at `at`, if it is whole: what it reports as lost, and its length on disk.
-fn window_at(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+/// The window at `at`, if it is whole: its sequence, what it reports as lost, its length on disk.
+fn window_at(bytes: &[u8], at: usize) -> Option<(u64, u64, usize)> {
     let (payload, length) = frame::decode(bytes.get(at..)?)?;
-    let (_, reports_dropped, _) = window(payload)?;
-    Some((reports_dropped, length))
+    let (sequence, reports_dropped, _) = window(payload)?;
+    Some((sequence, reports_dropped, length))
 }
 
 /// Where the first whole window behind `from` begins. Any byte may be it: the length that should
@@ -309,7 +413,7 @@ fn next_window(bytes: &[u8], from: usize) -> Option<usize> {
 fn lost(bytes: &[u8], from: usize, sent: u64) -> u64 {
     let (mut count, mut at) = (0, from);
     while at < bytes.len() {
-        let whole = window_at(bytes, at).map(|(_, length)| at + length);
+        let whole = window_at(bytes, at).map(|(_, _, length)| at + length);
         // At the end of the file only a frame of full length was more than torn.
         let claimed = || {
             let end = at + frame::claimed_bytes(&bytes[at..])?;
