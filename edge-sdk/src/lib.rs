@@ -45,4 +45,5 @@ pub use inference::{Finished, Inference};
 pub use line::{Fathomline, Health};
 pub use logits::LogitStats;
 pub use model::Model;
+pub use spool::Waiting;
 pub use words::{Feedback, FinishReason, Operation, Validity};

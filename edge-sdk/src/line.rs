@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -64,6 +64,8 @@ pub struct Health {
     pub windows_merged: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
+    /// HTTP status of the collector's last reply; none when it was not reached the last time.
+    pub last_status: Option<u16>,
     /// Rows of logits left out since the start, because they were not as long as the declared
     /// vocabulary.
     pub rows_misfit: u64,
@@ -87,9 +89,22 @@ pub(crate) struct Tally {
     stored: AtomicU64,
     refused: AtomicU64,
     points_rejected: AtomicU64,
+    /// Zero when there was none.
+    last_status: AtomicU16,
 }
 
 impl Tally {
+    /// The collector replied, or was not reached.
+    pub(crate) fn replied(&self, status: Option<u16>) {
+        let status = status.unwrap_or_default();
+        self.last_status.store(status, Ordering::Relaxed);
+    }
+
+    fn last_status(&self) -> Option<u16> {
+        let status = self.last_status.load(Ordering::Relaxed);
+        (status > 0).then_some(status)
+    }
+
     pub(crate) fn stored(&self, points_rejected: u64) {
         self.stored.fetch_add(1, Ordering::Relaxed);
         self.points_rejected
@@ -186,6 +201,7 @@ impl Fathomline {
             windows_dropped: spool.map_or(0, Spool::dropped),
             windows_merged: spool.map_or(0, Spool::merged),
             points_rejected: count(&tally.points_rejected),
+            last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),
         }
     }

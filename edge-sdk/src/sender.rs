@@ -60,6 +60,7 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
     let answer = match door.post(&window, shared.clock.unix_nano()) {
         Ok(answer) => answer,
         Err(error) => {
+            shared.tally.replied(None);
             say_once(
                 failures,
                 || tracing::warn!(%error, "collector not reached; windows wait"),
@@ -67,6 +68,7 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
             return Step::Stays(None);
         }
     };
+    shared.tally.replied(Some(answer.status));
     let (status, identity) = (answer.status, &window.identity);
     match answer.reply {
         Reply::Stored => {

@@ -18,6 +18,7 @@ mod coarsen;
 mod frame;
 mod merge;
 mod segment;
+mod waiting;
 
 use std::{
     collections::VecDeque,
@@ -25,6 +26,8 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
+
+pub use waiting::Waiting;
 
 pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
 
@@ -217,7 +220,7 @@ impl Spool {
     }
 
     fn find_old(&mut self) -> io::Result<()> {
-        let cursor = self.cursor();
+        let cursor = cursor(&self.folder);
         // Its file may be gone: another one under that number would be taken for it.
         let behind = cursor.and_then(|(number, _)| number.checked_add(1));
         self.next_number = behind.unwrap_or(1);
@@ -324,12 +327,6 @@ impl Spool {
         self.writer.is_some() && last == Some(segment.number)
     }
 
-    fn cursor(&self) -> Option<(u64, u64)> {
-        let text = fs::read_to_string(self.folder.join("cursor")).ok()?;
-        let (number, position) = text.trim_end().split_once(' ')?;
-        Some((number.parse().ok()?, position.parse().ok()?))
-    }
-
     /// Not synced: an old cursor only sends windows again.
     fn note_cursor(&self, number: u64, position: u64) {
         let new = self.folder.join("cursor.new");
@@ -339,6 +336,13 @@ impl Spool {
             tracing::debug!(%error, "spool cursor not noted; windows may be sent again");
         }
     }
+}
+
+/// How far which file was sent.
+fn cursor(folder: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(folder.join("cursor")).ok()?;
+    let (number, position) = text.trim_end().split_once(' ')?;
+    Some((number.parse().ok()?, position.parse().ok()?))
 }
 
 fn lock(folder: &Path) -> Result<File, Error> {

@@ -250,11 +250,16 @@ impl Segment {
         self.number == pending.segment && self.position == pending.start
     }
 
-    /// All windows of the file.
+    /// Whose windows the file holds: installation and boot.
+    pub(super) fn owners(&self) -> (&str, &str) {
+        (&self.installation, &self.boot)
+    }
+
+    /// Windows of the file that were not sent yet.
     pub(super) fn stored(&self) -> io::Result<Vec<Stored>> {
         let bytes = fs::read(&self.path)?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a window is damaged");
-        let (mut at, mut found) = (self.first as usize, Vec::new());
+        let (mut at, mut found) = (self.position as usize, Vec::new());
         while (at as u64) < self.end {
             let (payload, length) = bytes
                 .get(at..)

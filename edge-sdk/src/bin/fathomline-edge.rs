@@ -1,0 +1,128 @@
+//! The command for people who look after a device: what waits in a spool, exactly as it will be
+//! sent, and whether a collector can be reached. In: arguments. Out: JSON lines or sentences.
+//! Never changes a spool. Exit codes: 0 yes, 1 no, 2 error.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use fathomline_edge::{Fathomline, Health, Waiting};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+const USAGE: &str = "\
+usage: fathomline-edge inspect SPOOL          every waiting window as OTLP/JSON, one a line
+       fathomline-edge inspect SPOOL --raw    the next upload's body, byte for byte
+       fathomline-edge status SPOOL           what waits, in a few lines
+       fathomline-edge send-test ENDPOINT     sends one empty window (token from FATHOMLINE_TOKEN)
+";
+
+/// How long a test upload may take.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["inspect", spool] => inspect(spool),
+        ["inspect", spool, "--raw"] => raw(spool),
+        ["status", spool] => status(spool),
+        ["send-test", endpoint] => send_test(endpoint),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            // Nobody is left to be told when standard error is gone too.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+type Done = Result<bool, Box<dyn Error>>;
+
+/// Yes when something waits.
+fn inspect(spool: &str) -> Done {
+    let waiting = Waiting::in_spool(spool)?;
+    let mut out = io::stdout().lock();
+    for window in &waiting {
+        let request = ExportMetricsServiceRequest::decode(&window.body[..])?;
+        let line = json!({
+            "installation": window.identity.installation,
+            "boot": window.identity.boot,
+            "sequence": window.identity.sequence,
+            "bytes": window.body.len(),
+            "sha256": sha256(&window.body),
+            "request": request,
+        });
+        writeln!(out, "{line}")?;
+    }
+    Ok(!waiting.is_empty())
+}
+
+fn raw(spool: &str) -> Done {
+    let waiting = Waiting::in_spool(spool)?;
+    let Some(next) = waiting.first() else {
+        return Ok(false);
+    };
+    io::stdout().write_all(&next.body)?;
+    Ok(true)
+}
+
+fn status(spool: &str) -> Done {
+    let waiting = Waiting::in_spool(spool)?;
+    let bytes: usize = waiting.iter().map(|window| window.body.len()).sum();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{} windows wait, {bytes} bytes", waiting.len())?;
+    if let (Some(first), Some(last)) = (waiting.first(), waiting.last()) {
+        writeln!(out, "next  {}", first.identity)?;
+        writeln!(out, "last  {}", last.identity)?;
+    }
+    Ok(!waiting.is_empty())
+}
+
+/// Yes when the collector stored the window.
+fn send_test(endpoint: &str) -> Done {
+    let spool = std::env::temp_dir().join(format!("fathomline-send-test-{}", std::process::id()));
+    let mut builder = Fathomline::builder("send-test", env!("CARGO_PKG_VERSION"))
+        .endpoint(endpoint)
+        .spool(&spool);
+    if let Ok(token) = std::env::var("FATHOMLINE_TOKEN") {
+        builder = builder.token(token);
+    }
+    let health = builder.start()?.shutdown(SEND_LIMIT);
+    std::fs::remove_dir_all(&spool)?;
+    writeln!(io::stdout(), "{endpoint}: {}", explained(health))?;
+    Ok(health.windows_stored > 0)
+}
+
+fn explained(health: Health) -> String {
+    match health.last_status {
+        Some(200..=299) => "stored one empty window of the service send-test".to_owned(),
+        Some(400) => "400: this is not a collector of this contract, or a proxy in between \
+                      changes bodies"
+            .to_owned(),
+        Some(status @ (401 | 403)) => {
+            format!("{status}: the token is missing or not accepted; set FATHOMLINE_TOKEN")
+        }
+        Some(404) => "404: nothing answers under /v1/metrics; give the OTLP/HTTP port".to_owned(),
+        Some(413) => "413: a proxy in between takes smaller bodies only".to_owned(),
+        Some(status @ (429 | 503)) => format!("{status}: the collector is busy; try again later"),
+        Some(status) => format!("the answer was {status}, which is not OTLP's"),
+        None => {
+            "not reached: check name, port, firewall and, for https, the certificate".to_owned()
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,70 @@
+//! What waits in a spool, as a stranger may look at it. In: a folder. Out: the windows, in the
+//! order and with the bytes they will be sent. Only reads: takes no lock, moves no cursor, so an
+//! application that uses the folder goes on undisturbed.
+
+use std::{io, path::Path};
+
+use fathomline_wire::identity::Identity;
+
+use super::{
+    cursor, in_folder,
+    segment::{self, Segment},
+};
+use crate::error::Error;
+
+/// A window that waits in a spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// Installation, boot and sequence it will be sent under.
+    pub identity: Identity,
+    /// The body as it will be sent: one `ExportMetricsServiceRequest` in protobuf.
+    pub body: Vec<u8>,
+}
+
+impl Waiting {
+    /// Every window that waits in `folder`, the next to be sent first.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be read. Files that a running application removed
+    /// or replaced meanwhile are no error.
+    pub fn in_spool(folder: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
+        let folder = folder.as_ref();
+        read(folder).map_err(in_folder("read spool", folder))
+    }
+}
+
+fn read(folder: &Path) -> io::Result<Vec<Waiting>> {
+    let cursor = cursor(folder);
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for (number, path) in segment::list(folder)? {
+        let position = cursor
+            .filter(|cursor| cursor.0 == number)
+            .map_or(0, |cursor| cursor.1);
+        let scanned = match Segment::scan(&path, number, position) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            scanned => scanned?,
+        };
+        let Some(segment) = scanned.segment else {
+            continue;
+        };
+        let (installation, boot) = segment.owners();
+        for stored in segment.stored()? {
+            let identity = Identity {
+                installation: installation.to_owned(),
+                boot: boot.to_owned(),
+                sequence: stored.sequence,
+            };
+            // Two files hold the same windows for a moment while they are joined.
+            let known = |waiting: &Waiting| {
+                waiting.identity.boot == identity.boot
+                    && waiting.identity.sequence >= identity.sequence
+            };
+            if !waiting.last().is_some_and(known) {
+                let body = stored.body;
+                waiting.push(Waiting { identity, body });
+            }
+        }
+    }
+    Ok(waiting)
+}

@@ -1,0 +1,124 @@
+//! `fathomline-edge` against a real spool: what it shows is what the next upload carries.
+#![allow(clippy::unwrap_used)]
+
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+#[path = "outside/server.rs"]
+mod server;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use fathomline_edge::{Fathomline, FinishReason, Operation, Waiting};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message;
+use server::Server;
+
+fn edge(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fathomline-edge"));
+    command.args(arguments).output().unwrap()
+}
+
+/// Leaves two windows of a boot whose collector was away.
+fn leave_windows(spool: &Path) {
+    for _ in 0..2 {
+        let line = Fathomline::builder("assistant", "1.4.0")
+            .endpoint("http://127.0.0.1:1")
+            .installation("kiosk-7")
+            .spool(spool)
+            .start()
+            .unwrap();
+        let mut op = line.operation(Operation::Chat);
+        op.prompt_text("canary-7f3a in a prompt");
+        op.label("canary-7f3a");
+        op.observe_logits(&[0.0, 2.0], 1);
+        op.finish(FinishReason::Stop);
+        line.shutdown(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_inspect_shows_is_what_the_next_upload_carries() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = spool.path().to_str().unwrap();
+    leave_windows(spool.path());
+    let raw = edge(&["inspect", folder, "--raw"]);
+    let shown = edge(&["inspect", folder]);
+    assert!(raw.status.success() && shown.status.success());
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!(shown.lines().count(), 2);
+    assert!(!shown.contains("canary"), "{shown}");
+    let waiting = Waiting::in_spool(spool.path()).unwrap();
+
+    let server = Server::start([]);
+    let line = Fathomline::builder("assistant", "1.4.0")
+        .endpoint(&server.endpoint)
+        .spool(spool.path())
+        .start()
+        .unwrap();
+    line.shutdown(Duration::from_secs(10));
+    let requests = server.requests();
+    assert_eq!(requests[0].body, raw.stdout);
+    for (request, (waiting, line)) in requests.iter().zip(waiting.iter().zip(shown.lines())) {
+        assert_eq!(request.body, waiting.body);
+        assert_eq!(request.boot(), waiting.identity.boot);
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["boot"], request.boot());
+        assert_eq!(line["sequence"], request.sequence());
+        assert_eq!(line["bytes"], request.body.len());
+        let sent = ExportMetricsServiceRequest::decode(&request.body[..]).unwrap();
+        assert_eq!(line["request"], serde_json::to_value(sent).unwrap());
+    }
+    assert_eq!(edge(&["inspect", folder]).status.code(), Some(1));
+    assert_eq!(edge(&["inspect", folder, "--raw"]).status.code(), Some(1));
+}
+
+#[test]
+fn looking_changes_nothing_and_disturbs_nobody() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = spool.path().to_str().unwrap();
+    leave_windows(spool.path());
+    let _running = Fathomline::builder("assistant", "1.4.0")
+        .endpoint("http://127.0.0.1:1")
+        .spool(spool.path())
+        .start()
+        .unwrap();
+    let before = Waiting::in_spool(spool.path()).unwrap();
+    let status = edge(&["status", folder]);
+    let said = String::from_utf8(status.stdout).unwrap();
+    assert!(said.starts_with("2 windows wait, "), "{said}");
+    assert!(edge(&["inspect", folder]).status.success());
+    assert_eq!(Waiting::in_spool(spool.path()).unwrap(), before);
+}
+
+#[test]
+fn a_test_upload_says_in_words_how_it_went() {
+    let server = Server::start([]);
+    let sent = edge(&["send-test", &server.endpoint]);
+    assert!(sent.status.success(), "{sent:?}");
+    assert!(
+        String::from_utf8(sent.stdout)
+            .unwrap()
+            .contains("stored one empty window")
+    );
+    assert_eq!(server.requests().len(), 1);
+    for (status, words) in [
+        (401, "FATHOMLINE_TOKEN"),
+        (404, "/v1/metrics"),
+        (413, "smaller"),
+    ] {
+        let server = Server::start([server::Reply::Status(status, ""); 1]);
+        let sent = edge(&["send-test", &server.endpoint]);
+        let said = String::from_utf8(sent.stdout).unwrap();
+        assert!(said.contains(words), "{status}: {said}");
+        assert_eq!(sent.status.code(), Some(1));
+    }
+    let sent = edge(&["send-test", "http://127.0.0.1:1"]);
+    let said = String::from_utf8(sent.stdout).unwrap();
+    assert!(said.contains("not reached"), "{said}");
+    assert_eq!(edge(&["send-test", "nonsense"]).status.code(), Some(2));
+    assert_eq!(edge(&[]).status.code(), Some(2));
+    assert_eq!(edge(&["inspect", "/no/such/folder"]).status.code(), Some(2));
+}
