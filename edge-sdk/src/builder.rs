@@ -50,6 +50,8 @@ pub struct Builder {
     window: Duration,
     spool: Option<PathBuf>,
     spool_bytes: u64,
+    energy: bool,
+    watts_per_core: Option<f64>,
     plan: Plan,
 }
 
@@ -69,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     pub(crate) spool: PathBuf,
     pub(crate) spool_bytes: u64,
+    pub(crate) energy: bool,
+    pub(crate) watts_per_core: Option<f64>,
     pub(crate) plan: Plan,
 }
 
@@ -110,6 +114,8 @@ impl Builder {
             window: WINDOW,
             spool: None,
             spool_bytes: SPOOL_BYTES,
+            energy: true,
+            watts_per_core: None,
             plan: Plan::default(),
         }
     }
@@ -190,6 +196,19 @@ impl Builder {
         self
     }
 
+    /// Reads no energy, though a sensor may be there.
+    pub fn without_energy(mut self) -> Self {
+        self.energy = false;
+        self
+    }
+
+    /// Where no sensor can be read, estimates energy: processor time of the process times so many
+    /// watts for a busy core. Sent as `estimated`; half or double the truth is possible.
+    pub fn estimated_watts_per_core(mut self, watts: f64) -> Self {
+        self.watts_per_core = Some(watts);
+        self
+    }
+
     /// Looks at the logits of one token in `n` only: for large vocabularies on small processors.
     /// Every token unless set; 0 counts as 1.
     pub fn every_nth_token(mut self, n: u32) -> Self {
@@ -232,6 +251,7 @@ impl Builder {
         self.check_transport()?;
         self.check_labels()?;
         self.check_projections()?;
+        self.check_watts()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
@@ -247,6 +267,8 @@ impl Builder {
             environment: self.environment,
             window: self.window,
             spool_bytes: self.spool_bytes,
+            energy: self.energy,
+            watts_per_core: self.watts_per_core,
             plan: self.plan,
         })
     }
@@ -310,6 +332,15 @@ impl Builder {
             ));
         }
         Ok(())
+    }
+
+    fn check_watts(&self) -> Result<(), Error> {
+        let watts = self.watts_per_core.unwrap_or(1.0);
+        if watts.is_finite() && watts > 0.0 && watts <= 1_000.0 {
+            return Ok(());
+        }
+        let rule = "give watts of one busy core, above 0 and up to 1000";
+        Err(invalid("watts per core", &watts.to_string(), rule))
     }
 
     fn check_projections(&self) -> Result<(), Error> {
@@ -413,6 +444,10 @@ mod tests {
             (builder().spool_bytes(1), "cannot declare spool size \"1\""),
             (builder().labels(["Open"]), "cannot declare label \"Open\""),
             (builder().labels(many), "cannot declare labels \"65\""),
+            (
+                builder().estimated_watts_per_core(-1.0),
+                "cannot declare watts per core \"-1\"",
+            ),
             (builder().site(""), "cannot declare site"),
             (
                 builder().projections(7, 17),

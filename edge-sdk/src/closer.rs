@@ -61,11 +61,13 @@ impl Closer {
         // After the sketches: whatever they name is among them.
         let variants = shared.meter.variants();
         let window = self.windows.next(now);
-        let device = DeviceState {
+        let mut device = DeviceState {
             spool_bytes: spool.bytes(),
             windows_dropped: spool.unreported(),
             ..DeviceState::default()
         };
+        let energy = shared.meter.energy();
+        shared.surroundings.report(energy, &mut device);
         let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
         let entry = Entry {
             sequence: window.sequence,

@@ -7,6 +7,7 @@
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
+//! | `energy`, `device`, `sampler` | joules, heat, load and battery, read on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
@@ -23,6 +24,8 @@ mod builder;
 mod candle;
 mod clock;
 mod closer;
+mod device;
+mod energy;
 mod error;
 mod inference;
 mod installation;
@@ -33,6 +36,7 @@ mod model;
 mod otlp;
 mod projection;
 mod repetition;
+mod sampler;
 mod script;
 mod sender;
 mod spool;

@@ -3,6 +3,7 @@
 //! done in the rooms. No global state: a program may hold as many lines as it likes.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU16, AtomicU64, Ordering},
@@ -18,12 +19,14 @@ use crate::{
     builder::{Builder, Settings},
     clock::Clock,
     closer,
+    energy::{self, Energy},
     error::Error,
     inference::Inference,
     installation,
     meter::{Meter, Signal},
     model::Model,
     otlp::Envelope,
+    sampler::{self, Surroundings},
     sender,
     spool::Spool,
     words::Operation,
@@ -80,6 +83,7 @@ pub(crate) struct Shared {
     pub(crate) spool: Mutex<Option<Spool>>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
+    pub(crate) surroundings: Surroundings,
     pub(crate) tally: Tally,
 }
 
@@ -126,19 +130,29 @@ impl Fathomline {
         let boot = installation::random()?;
         let declared = settings.installation.as_deref();
         let spool = Spool::open(&settings.spool, settings.spool_bytes, declared, &boot)?;
+        let root = Path::new("/");
+        let found = settings
+            .energy
+            .then(|| energy::find(root, settings.watts_per_core))
+            .flatten();
         let envelope = Envelope {
             resource: resource(&settings, spool.installation(), &boot),
             labels: settings.plan.labels.clone(),
             projections: settings.plan.projections,
-            energy: None,
+            energy: found.as_ref().map(|found| found.reading),
             scope_version: env!("CARGO_PKG_VERSION"),
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            meter: Meter::new(settings.model, settings.plan),
+            meter: Meter::new(
+                settings.model,
+                settings.plan,
+                found.as_ref().map(|_| Energy::new()),
+            ),
             spool: Mutex::new(Some(spool)),
             envelope,
             bell: Bell::default(),
+            surroundings: Surroundings::new(root),
             tally: Tally::default(),
         });
         // From here on a failure drops the line, which stops the thread that did start.
@@ -150,6 +164,10 @@ impl Fathomline {
         let sending = Arc::clone(&shared);
         spawn("fathomline-sender", move || {
             sender::run(&sending, &endpoint, token.as_deref());
+        })?;
+        let sampling = Arc::clone(&shared);
+        spawn("fathomline-sampler", move || {
+            sampler::run(&sampling, found);
         })?;
         spawn("fathomline-closer", move || {
             closer::run(&shared, settings.window)

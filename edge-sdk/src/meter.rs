@@ -22,6 +22,7 @@ use fathomline_wire::{limits::VARIANTS_MAX, names};
 pub(crate) use sketch::{Record, SIGNALS, Signal, Sketch};
 
 use crate::{
+    energy::Energy,
     model::Model,
     projection,
     script::Scripts,
@@ -90,6 +91,7 @@ pub(crate) struct Meter {
     variants: Mutex<Vec<Arc<Variant>>>,
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
+    energy: Option<Arc<Energy>>,
 }
 
 /// Where the inferences of some threads are recorded. On cache lines of its own.
@@ -97,6 +99,7 @@ pub(crate) struct Meter {
 #[repr(align(128))]
 pub(crate) struct Shard {
     plan: Arc<Plan>,
+    energy: Option<Arc<Energy>>,
     begun: AtomicU64,
     /// Rows that were no logits of the declared vocabulary.
     misfits: AtomicU64,
@@ -104,19 +107,23 @@ pub(crate) struct Shard {
 }
 
 impl Meter {
-    pub(crate) fn new(model: Model, plan: Plan) -> Self {
+    /// With `energy`, inferences say when they begin and end.
+    pub(crate) fn new(model: Model, plan: Plan, energy: Option<Energy>) -> Self {
         let plan = Arc::new(plan);
+        let energy = energy.map(Arc::new);
         Self {
             variants: Mutex::new(vec![Variant::new(model)]),
             current: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| {
                 Arc::new(Shard {
                     plan: Arc::clone(&plan),
+                    energy: energy.clone(),
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
                     sketches: Mutex::default(),
                 })
             }),
+            energy,
         }
     }
 
@@ -157,6 +164,11 @@ impl Meter {
         &self.shards[thread % SHARDS]
     }
 
+    /// Who used which joules, if they are read.
+    pub(crate) fn energy(&self) -> Option<&Energy> {
+        self.energy.as_deref()
+    }
+
     /// Hands over everything recorded so far and starts again from nothing.
     pub(crate) fn take(&self) -> Sketches {
         let mut all = Sketches::new();
@@ -190,6 +202,11 @@ impl Shard {
     /// What the line decided about observing.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Who used which joules, if they are read.
+    pub(crate) fn energy(&self) -> Option<&Energy> {
+        self.energy.as_deref()
     }
 
     /// Whether the inference that begins now is one whose prompt is looked at.
