@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     line::Fathomline,
     meter::Plan,
-    model::{Model, check_value},
+    model::{Model, check_value, state_folder},
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
@@ -126,6 +126,27 @@ impl Builder {
     /// When the file cannot be read.
     pub fn weights(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         self.model = self.model.weights(path)?;
+        Ok(self)
+    }
+
+    /// See [`Model::weights_in`].
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn weights_in<P: AsRef<Path>>(
+        mut self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        self.model = self.model.weights_in(paths)?;
+        Ok(self)
+    }
+
+    /// See [`Model::tokenizer`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tokenizer(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        self.model = self.model.tokenizer(path)?;
         Ok(self)
     }
 
@@ -388,14 +409,7 @@ fn invalid(what: &'static str, value: &str, rule: &'static str) -> Error {
     }
 }
 
-/// Where programs of this user keep what must outlive them.
 fn default_spool(service: &str) -> PathBuf {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
     // A service's name may be a path elsewhere; here it is one folder.
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || "_-".contains(c) {
@@ -405,7 +419,7 @@ fn default_spool(service: &str) -> PathBuf {
         }
     };
     let name: String = service.chars().map(safe).collect();
-    state.unwrap_or_default().join("fathomline").join(name)
+    state_folder().join(name)
 }
 
 #[cfg(test)]
