@@ -12,6 +12,7 @@ use fathomline_wire::{
 };
 
 use crate::{
+    environment,
     error::Error,
     line::Fathomline,
     meter::Plan,
@@ -41,7 +42,7 @@ pub struct Builder {
     service: Option<String>,
     service_version: Option<String>,
     endpoint: String,
-    token: Option<String>,
+    token: Option<Token>,
     installation: Option<String>,
     device_class: Option<String>,
     device_model: Option<String>,
@@ -55,6 +56,16 @@ pub struct Builder {
     plan: Plan,
 }
 
+/// A secret that no log shows.
+#[derive(Clone)]
+pub(crate) struct Token(pub(crate) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// Options that were checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -62,7 +73,7 @@ pub(crate) struct Settings {
     pub(crate) service: String,
     pub(crate) service_version: Option<String>,
     pub(crate) endpoint: String,
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Token>,
     pub(crate) installation: Option<String>,
     pub(crate) device_class: Option<String>,
     pub(crate) device_model: Option<String>,
@@ -178,11 +189,15 @@ impl Builder {
         site,
         /// `production`, `staging`, `test`, `development` or your own.
         environment,
-        /// Sent as `Authorization: Bearer`.
-        token,
         /// Names this installation: 1 to 64 bytes of `[A-Za-z0-9_.:-]`. Random and kept in the
         /// spool folder unless set.
         installation
+    }
+
+    /// Sent as `Authorization: Bearer`.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
+        self
     }
 
     /// Base URL of the collector's OTLP/HTTP door; `http://127.0.0.1:4318` unless set.
@@ -215,6 +230,25 @@ impl Builder {
     pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
         self.plan.labels = labels.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Observes nothing: no threads, no files, and every call does its least.
+    pub fn disabled(mut self) -> Self {
+        self.plan.disabled = true;
+        self
+    }
+
+    /// Applies environment variables over what was said so far: `OTEL_SERVICE_NAME`,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `_METRICS_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_HEADERS` (its bearer token), `OTEL_METRIC_EXPORT_INTERVAL`,
+    /// `OTEL_SDK_DISABLED`, and `FATHOMLINE_` `ENDPOINT`, `TOKEN`, `SPOOL`, `SPOOL_BYTES`,
+    /// `WINDOW_SECONDS`, `DEVICE_CLASS`, `SITE`, `INSTALLATION`, `EVERY_NTH_TOKEN`,
+    /// `EVERY_NTH_PROMPT`. One that is set and empty counts as unset.
+    ///
+    /// # Errors
+    /// When a variable cannot be read; the error names it.
+    pub fn from_environment(self) -> Result<Self, Error> {
+        environment::apply(self, |name| std::env::var(name).ok())
     }
 
     /// Reads no energy, though a sensor may be there.
@@ -332,8 +366,8 @@ impl Builder {
             "give a URL such as http://127.0.0.1:4318",
         )?;
         // The value of a secret must not end up in a log.
-        let sendable = |token: &str| token.bytes().all(|b| b.is_ascii_graphic());
-        if !self.token.as_deref().is_none_or(sendable) {
+        let sendable = |token: &Token| token.0.bytes().all(|b| b.is_ascii_graphic());
+        if !self.token.as_ref().is_none_or(sendable) {
             return Err(invalid(
                 "token",
                 "(hidden)",
@@ -475,6 +509,14 @@ mod tests {
             let error = builder.checked().unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_is_in_no_log() {
+        let builder = builder().token("s3cret");
+        assert!(!format!("{builder:?}").contains("s3cret"));
+        let settings = builder.checked().unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 
     #[test]

@@ -50,6 +50,12 @@ struct Closer {
 impl Closer {
     fn close(&mut self, shared: &Shared) {
         let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(refuge)) = (spool.as_ref(), &shared.refuge) {
+            *spool = refuge.try_again();
+            if spool.is_none() {
+                shared.tally.held();
+            }
+        }
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
         }
@@ -82,6 +88,7 @@ impl Closer {
             }
             Appended::RolledBack(error) => {
                 shared.meter.restore(sketches);
+                shared.tally.held();
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");
                 }

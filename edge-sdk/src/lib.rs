@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
+//! | `environment` | the same from environment variables |
 //! | `line` | start, end, and the two threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
@@ -13,6 +14,7 @@
 //! | `meter` | sketches of the open window |
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
 //! | `spool` | windows on disk, until they arrived |
+//! | `refuge` | where windows go while the spool folder cannot be written |
 //! | `sender` | uploads, replies, waits |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
@@ -26,6 +28,7 @@ mod clock;
 mod closer;
 mod device;
 mod energy;
+mod environment;
 mod error;
 mod inference;
 mod installation;
@@ -35,6 +38,7 @@ mod meter;
 mod model;
 mod otlp;
 mod projection;
+mod refuge;
 mod repetition;
 mod sampler;
 mod script;
