@@ -2,10 +2,7 @@
 //! spool. Runs on a thread of its own, so that windows keep their pace whatever the network does.
 //! A window that the disk refuses goes back to the meter and out with the next one.
 
-use std::{
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     budget::Budget,
@@ -19,7 +16,7 @@ use crate::{
 /// With a budget, windows grow longer than that as the day's bytes run out.
 pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>) {
     if let Some(budget) = &mut budget {
-        let kept = with_spool(shared, Spool::budget);
+        let kept = shared.with_spool(|spool| spool.budget());
         budget.resume(&kept.unwrap_or_default());
     }
     let mut closer = Closer {
@@ -67,7 +64,7 @@ struct Closer {
 
 impl Closer {
     fn close(&mut self, shared: &Shared) {
-        let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spool = shared.spool();
         if let (None, Some(refuge)) = (spool.as_ref(), &shared.refuge) {
             *spool = refuge.try_again();
             if spool.is_none() {
@@ -131,11 +128,6 @@ impl Closer {
             }
         }
     }
-}
-
-fn with_spool<T>(shared: &Shared, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
-    let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
-    spool.as_mut().map(act)
 }
 
 #[cfg(test)]

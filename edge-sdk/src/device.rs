@@ -2,12 +2,12 @@
 //! `/proc` and `/sys`, once a second. Out: levels and shares for a window, so that a slow answer on
 //! a hot device is not taken for drift. What cannot be read is absent, never zero.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::otlp::DeviceState;
+use crate::{
+    otlp::DeviceState,
+    sysfs::{folders, number, text},
+};
 
 /// What was seen since the last window.
 #[derive(Debug)]
@@ -73,14 +73,14 @@ impl Device {
 
     /// A line such as `MemAvailable:   123 kB`, in bytes.
     fn kibibytes(&self, file: &str, key: &str) -> Option<f64> {
-        let text = fs::read_to_string(self.root.join(file)).ok()?;
+        let text = text(&self.root.join(file))?;
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;
         let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
         Some(kibibytes * 1_024.0)
     }
 
     fn load(&self) -> Option<f64> {
-        let text = fs::read_to_string(self.root.join("proc/loadavg")).ok()?;
+        let text = text(&self.root.join("proc/loadavg"))?;
         let minute: f64 = text.split(' ').next()?.parse().ok()?;
         let cores = std::thread::available_parallelism().ok()?;
         Some(minute / cores.get() as f64)
@@ -118,7 +118,7 @@ impl Device {
     fn is_cooling(&self) -> Option<bool> {
         let devices = folders(&self.root.join("sys/class/thermal")).into_iter();
         let states = devices.filter_map(|device| {
-            let kind = fs::read_to_string(device.join("type")).ok()?;
+            let kind = text(&device.join("type"))?;
             // Fans and displays cool too, and slow nothing down.
             let slows = ["cpufreq", "Processor", "devfreq"]
                 .iter()
@@ -131,10 +131,7 @@ impl Device {
 
     fn is_on_battery(&self) -> Option<bool> {
         let supplies = folders(&self.root.join("sys/class/power_supply"));
-        let says = |folder: &PathBuf, file: &str| {
-            let text = fs::read_to_string(folder.join(file)).ok()?;
-            Some(text.trim_end().to_owned())
-        };
+        let says = |folder: &Path, file: &str| text(&folder.join(file));
         let of = |kind: &'static str| {
             supplies
                 .iter()
@@ -156,18 +153,10 @@ impl Device {
     }
 }
 
-fn folders(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
-}
-
-fn number(path: &Path) -> Option<f64> {
-    let text = fs::read_to_string(path).ok()?;
-    text.trim_end().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn write(root: &Path, path: &str, text: &str) {

@@ -11,7 +11,6 @@ mod rail;
 mod rapl;
 
 use std::{
-    fs,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -119,26 +118,6 @@ impl Integral {
         let ((then, before), now) = (last?, watts?);
         Some((before + now) / 2.0 * (at - then).max(0.0))
     }
-}
-
-/// A file's text without its line end; `None` when it cannot be read.
-fn text(path: &Path) -> Option<String> {
-    Some(fs::read_to_string(path).ok()?.trim_end().to_owned())
-}
-
-fn number(path: &Path) -> Option<f64> {
-    text(path)?
-        .parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite())
-}
-
-/// Folders in `folder`, sorted by name.
-fn folders(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries.map(|entry| entry.path()).collect();
-    found.sort();
-    found
 }
 
 #[cfg(test)]

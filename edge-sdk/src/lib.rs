@@ -8,6 +8,7 @@
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
+//! | `sysfs` | small files that say something of the device |
 //! | `energy`, `device`, `sampler` | joules, heat, load and battery, on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
@@ -45,6 +46,7 @@ mod sampler;
 mod script;
 mod sender;
 mod spool;
+mod sysfs;
 mod windows;
 mod words;
 

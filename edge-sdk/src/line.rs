@@ -1,11 +1,11 @@
 //! A line: everything that belongs to one observed application. In: settings. Out: inferences to
-//! observe, and two threads that close windows and send them. Owns start and end; the work is
-//! done in the rooms. No global state: a program may hold as many lines as it likes.
+//! observe, and three threads that close windows, send them and look at the device. Owns start
+//! and end; the work is done in the rooms. No global state: a program may hold as many lines as it likes.
 
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, AtomicU64, Ordering},
     },
     thread,
@@ -85,13 +85,25 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) meter: Meter,
     /// Held across IO, so never by an inference. `None` once the line has ended.
-    pub(crate) spool: Mutex<Option<Spool>>,
+    spool: Mutex<Option<Spool>>,
     /// What to try again while no folder can be written.
     pub(crate) refuge: Option<Refuge>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
     pub(crate) surroundings: Surroundings,
     pub(crate) tally: Tally,
+}
+
+impl Shared {
+    /// Waits for whoever uses the spool, so never on the inference path.
+    pub(crate) fn spool(&self) -> MutexGuard<'_, Option<Spool>> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `act` on the spool, unless the line has given it up.
+    pub(crate) fn with_spool<T>(&self, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
+        self.spool().as_mut().map(act)
+    }
 }
 
 /// Counts of the sender.
@@ -236,11 +248,7 @@ impl Fathomline {
     pub fn health(&self) -> Health {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let tally = &self.shared.tally;
-        let spool = self
-            .shared
-            .spool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let spool = self.shared.spool();
         let spool = spool.as_ref();
         Health {
             windows_waiting: spool.map_or(0, Spool::windows),
@@ -273,11 +281,7 @@ impl Fathomline {
         let health = self.health();
         // Frees the folder for the next line, even if an upload is still under way: what it will
         // be told is not noted, and the window is sent again, which counts once.
-        self.shared
-            .spool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.shared.spool().take();
         health
     }
 }

@@ -297,14 +297,9 @@ impl Shard {
 
 fn merge_into(all: &mut Sketches, more: Sketches) {
     for (key, sketch) in more {
-        match all.entry(key) {
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(sketch);
-            }
-            std::collections::btree_map::Entry::Occupied(mut place) => {
-                place.get_mut().merge(&sketch);
-            }
-        }
+        all.entry(key)
+            .and_modify(|known| known.merge(&sketch))
+            .or_insert(sketch);
     }
 }
 

@@ -7,10 +7,7 @@ mod pace;
 mod post;
 mod reply;
 
-use std::{
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use backoff::Backoff;
 use post::Door;
@@ -41,7 +38,7 @@ pub(crate) fn run(shared: &Shared, endpoint: &str, token: Option<&str>, window: 
         match drain_once(shared, &door, backoff.failures()) {
             Step::Gone(asked) => {
                 backoff.success();
-                let backlog = with_spool(shared, |spool| spool.windows() > 0);
+                let backlog = shared.with_spool(|spool| spool.windows() > 0);
                 if backlog == Some(true) && !shared.bell.is_closing() {
                     let wait = pace::wait(window, asked, chance());
                     shared.bell.wait_for_retry(Instant::now() + wait);
@@ -62,7 +59,7 @@ pub(crate) fn run(shared: &Shared, endpoint: &str, token: Option<&str>, window: 
 
 /// Posts the oldest window and acts on the reply.
 fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
-    let Some(window) = with_spool(shared, Spool::first).flatten() else {
+    let Some(window) = shared.with_spool(Spool::first).flatten() else {
         return Step::Empty;
     };
     let answer = match door.post(&window, shared.clock.unix_nano()) {
@@ -81,12 +78,12 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
     match answer.reply {
         Reply::Stored => {
             shared.tally.stored(answer.points_rejected);
-            with_spool(shared, |spool| spool.remove(&window));
+            shared.with_spool(|spool| spool.remove(&window));
         }
         Reply::Conflict | Reply::Refused => {
             tracing::warn!(status, %identity, "window refused for good; set aside");
             shared.tally.refused();
-            with_spool(shared, |spool| spool.set_aside(&window));
+            shared.with_spool(|spool| spool.set_aside(&window));
         }
         Reply::Later(asked) => {
             say_once(failures, || {
@@ -96,16 +93,6 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
         }
     }
     Step::Gone(answer.pace)
-}
-
-/// Runs `act` on the spool, unless the line has given it up.
-fn with_spool<T>(shared: &Shared, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
-    shared
-        .spool
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_mut()
-        .map(act)
 }
 
 /// A state is logged when it begins, not at every try.

@@ -188,7 +188,7 @@ impl Spool {
     }
 
     /// What the day has cost so far, as an earlier boot noted it.
-    pub(crate) fn budget(&mut self) -> String {
+    pub(crate) fn budget(&self) -> String {
         fs::read_to_string(self.folder.join("budget")).unwrap_or_default()
     }
 

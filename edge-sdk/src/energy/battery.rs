@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Integral, Source, folders, number, text};
+use super::{Integral, Source};
+use crate::sysfs::{folders, number, text};
 
 const FOLDER: &str = "sys/class/power_supply";
 

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Source, text};
+use super::Source;
+use crate::sysfs::text;
 
 /// Clock ticks a second that Linux reports processor time in, on every architecture it runs on.
 const TICKS: f64 = 100.0;

@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Source, folders, number, text};
+use super::Source;
+use crate::sysfs::{folders, number, text};
 
 const FOLDER: &str = "sys/class/powercap";
 

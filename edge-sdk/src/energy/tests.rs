@@ -1,6 +1,6 @@
 //! Readers on trees as real devices show them, written file by file.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use tempfile::TempDir;
 

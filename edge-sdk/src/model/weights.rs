@@ -27,15 +27,15 @@ const ENTRIES_MAX: u64 = 100_000;
 
 /// Digest of all bytes of all files, in the order they are given.
 pub(super) fn digest(paths: &[PathBuf]) -> io::Result<String> {
+    if let [path] = paths {
+        // One file has the digest that `sha256sum` prints.
+        return digest_of_file(path);
+    }
     let mut hash = Sha256::new();
     for path in paths {
         hash.update(digest_of_file(path)?);
     }
-    match paths {
-        // One file has the digest that `sha256sum` prints.
-        [path] => digest_of_file(path),
-        _ => Ok(hex(&hash.finalize())),
-    }
+    Ok(hex(&hash.finalize()))
 }
 
 /// The same, remembering in `folder` what was read. A file whose size or time changed is read

@@ -9,6 +9,7 @@ use fathomline_wire::{
 };
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::KeyValue,
     metrics::v1::{
         ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
         exponential_histogram_data_point as exponential, metric::Data, number_data_point::Value,
@@ -45,19 +46,17 @@ fn stretch(metric: &mut Metric, start: u64, end: u64) {
             point.start_time_unix_nano = if is_sequence { start } else { 0 };
             point.time_unix_nano = end;
         }),
-        Some(Data::Sum(sum)) => sum.data_points.iter_mut().for_each(|point| {
-            (point.start_time_unix_nano, point.time_unix_nano) = (start, end);
-        }),
-        Some(Data::Histogram(histogram)) => histogram.data_points.iter_mut().for_each(|point| {
-            (point.start_time_unix_nano, point.time_unix_nano) = (start, end);
-        }),
+        Some(Data::Sum(sum)) => cover(&mut sum.data_points, start, end),
+        Some(Data::Histogram(histogram)) => cover(&mut histogram.data_points, start, end),
         Some(Data::ExponentialHistogram(histogram)) => {
-            histogram.data_points.iter_mut().for_each(|point| {
-                (point.start_time_unix_nano, point.time_unix_nano) = (start, end);
-            });
+            cover(&mut histogram.data_points, start, end);
         }
         _ => {}
     }
+}
+
+fn cover<P: Point>(points: &mut [P], start: u64, end: u64) {
+    points.iter_mut().for_each(|point| point.cover(start, end));
 }
 
 /// A window has one resource and one scope.
@@ -106,7 +105,7 @@ fn add_metric(into: &mut Vec<Metric>, metric: Metric) -> Option<()> {
 }
 
 /// Points of the same attributes become one; others stand beside them, in order of appearance.
-fn add_points<P: Attributed>(
+fn add_points<P: Point>(
     into: &mut Vec<P>,
     from: Vec<P>,
     add: impl Fn(&mut P, P) -> Option<()>,
@@ -187,22 +186,27 @@ fn exponential(point: &ExponentialHistogramDataPoint) -> Option<ExponentialHisto
     .ok()
 }
 
-/// Points that their attributes tell apart.
-trait Attributed {
-    fn attributes(&self) -> &[opentelemetry_proto::tonic::common::v1::KeyValue];
+/// What points of every kind have.
+trait Point {
+    fn attributes(&self) -> &[KeyValue];
+    fn cover(&mut self, start: u64, end: u64);
 }
 
-macro_rules! attributed {
+macro_rules! points {
     ($($point:ty),*) => {$(
-        impl Attributed for $point {
-            fn attributes(&self) -> &[opentelemetry_proto::tonic::common::v1::KeyValue] {
+        impl Point for $point {
+            fn attributes(&self) -> &[KeyValue] {
                 &self.attributes
+            }
+
+            fn cover(&mut self, start: u64, end: u64) {
+                (self.start_time_unix_nano, self.time_unix_nano) = (start, end);
             }
         }
     )*};
 }
 
-attributed!(
+points!(
     NumberDataPoint,
     HistogramDataPoint,
     ExponentialHistogramDataPoint
