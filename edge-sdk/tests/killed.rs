@@ -5,6 +5,8 @@
 //! for more.
 #![allow(clippy::unwrap_used)]
 
+#[path = "outside/arrived.rs"]
+mod arrived;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "outside/server.rs"]
 mod server;
@@ -17,13 +19,9 @@ use std::{
     time::Duration,
 };
 
+use arrived::total;
 use fathomline_edge::{Fathomline, FinishReason, Operation};
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    metrics::v1::{metric::Data, number_data_point::Value},
-};
-use prost::Message;
-use server::Server;
+use server::{Request, Server};
 
 const WINDOW: Duration = Duration::from_millis(100);
 
@@ -79,24 +77,6 @@ fn live_and_die(spool: &Path, endpoint: &str, lines: usize) -> (u64, u64) {
     (kept.len() as u64, *kept.last().unwrap())
 }
 
-fn inferences(body: &[u8]) -> u64 {
-    let request = ExportMetricsServiceRequest::decode(body).unwrap();
-    let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-    let finished = metrics
-        .iter()
-        .filter(|metric| metric.name == "fathomline.output.finish");
-    let points = finished.flat_map(|metric| match &metric.data {
-        Some(Data::Sum(sum)) => sum.data_points.clone(),
-        other => panic!("{other:?}"),
-    });
-    points
-        .map(|point| match point.value {
-            Some(Value::AsInt(count)) => u64::try_from(count).unwrap(),
-            other => panic!("{other:?}"),
-        })
-        .sum()
-}
-
 #[test]
 fn power_cuts_cost_the_open_window_each_and_repeat_nothing() {
     let kills: u64 = std::env::var("FATHOMLINE_KILLS").map_or(15, |text| text.parse().unwrap());
@@ -114,13 +94,14 @@ fn power_cuts_cost_the_open_window_each_and_repeat_nothing() {
     let health = line.start().unwrap().shutdown(Duration::from_secs(60));
     assert_eq!((health.windows_waiting, health.windows_dropped), (0, 0));
     // One identity always means one body, however often it arrived.
-    let mut windows: BTreeMap<(String, u64), Vec<u8>> = BTreeMap::new();
+    let mut windows: BTreeMap<(String, u64), Request> = BTreeMap::new();
     for request in server.requests() {
         let key = (request.boot().to_owned(), request.sequence());
-        let body = windows.entry(key).or_insert_with(|| request.body.clone());
-        assert_eq!(*body, request.body);
+        let first = windows.entry(key).or_insert_with(|| request.clone());
+        assert_eq!(first.body, request.body);
     }
-    let arrived: u64 = windows.values().map(|body| inferences(body)).sum();
+    let once: Vec<Request> = windows.values().cloned().collect();
+    let arrived = total(&once, "fathomline.output.finish");
     // Every window that was on disk arrived; only the one that was open is gone. The last start,
     // which only sends, closes one of its own.
     let arrived_windows = windows.len() as u64 - 1;

@@ -3,6 +3,8 @@
 //! proven in the workspace's system tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "outside/arrived.rs"]
+mod arrived;
 #[path = "outside/server.rs"]
 mod server;
 
@@ -12,12 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrived::{metrics, total};
 use fathomline_edge::{Builder, Fathomline, Feedback, FinishReason, Operation};
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    metrics::v1::{Metric, metric::Data, number_data_point::Value},
-};
-use prost::Message;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use server::{Reply, Request, Server};
 
 const FLUSH: Duration = Duration::from_secs(10);
@@ -37,36 +36,6 @@ fn infer(line: &Fathomline) {
     op.observe_logits(&[0.0, 2.0, -1.0], 1);
     op.observe_logits(&[0.0, 2.0, -1.0], 0);
     op.finish(FinishReason::Stop);
-}
-
-fn metrics(request: &Request) -> Vec<Metric> {
-    let request = ExportMetricsServiceRequest::decode(&request.body[..]).unwrap();
-    request.resource_metrics[0].scope_metrics[0].metrics.clone()
-}
-
-/// The sum over all requests of what a histogram counts, or a counter adds up to.
-fn total(requests: &[Request], name: &str) -> u64 {
-    let all = requests
-        .iter()
-        .flat_map(metrics)
-        .filter(|metric| metric.name == name);
-    all.map(|metric| match metric.data.unwrap() {
-        Data::ExponentialHistogram(data) => data.data_points.iter().map(|p| p.count).sum(),
-        Data::Sum(data) => data
-            .data_points
-            .iter()
-            .map(|p| number(&p.value))
-            .sum::<u64>(),
-        other => panic!("{name} is {other:?}"),
-    })
-    .sum()
-}
-
-fn number(value: &Option<Value>) -> u64 {
-    match value {
-        Some(Value::AsInt(value)) => u64::try_from(*value).unwrap(),
-        other => panic!("{other:?} is no integer"),
-    }
 }
 
 fn span(request: &Request) -> (u64, u64, u64) {
