@@ -1,6 +1,7 @@
 //! A line: everything that belongs to one observed application. In: settings. Out: inferences to
 //! observe, and three threads that close windows, send them and look at the device. Owns start
-//! and end; the work is done in the rooms. No global state: a program may hold as many lines as it likes.
+//! and end; the work is done in the rooms. No global state: a program may hold as many lines as
+//! it likes.
 
 use std::{
     path::Path,
