@@ -76,6 +76,8 @@ impl Device {
             .endpoint(order.endpoint)
             .spool(order.spool)
             .window(WINDOW)
+            // Its day lasts minutes: one prompt in eight would not fill a reference.
+            .every_nth_prompt(1)
             .start()
             .with_context(|| format!("cannot start device {id}"))?;
         Ok(Self {
