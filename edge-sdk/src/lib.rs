@@ -12,7 +12,7 @@
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
-//! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
+//! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes a day, which |
 //! | `spool` | windows on disk, until they arrived |
 //! | `refuge` | where windows go while the spool folder cannot be written |
 //! | `sender` | uploads, replies, waits |
@@ -21,6 +21,7 @@
 #![deny(missing_docs)]
 
 mod bell;
+mod budget;
 mod builder;
 #[cfg(feature = "candle")]
 mod candle;
