@@ -1,5 +1,5 @@
-//! A loop around any function from tokens and a position to logits, observed. In: nothing; a closure
-//! with random weights stands in for a model. Out: tokens, and how the line is doing.
+//! A loop around any function from tokens and a position to logits, observed. In: nothing; a
+//! closure with random weights stands in for a model. Out: tokens, and how the line is doing.
 //!
 //! Run: `cargo run -p fathomline-edge --example closure`
 

@@ -12,7 +12,7 @@ mod pairs;
 
 use std::{ffi::OsString, path::Path, time::Duration};
 
-use options::{HIDDEN, OPTIONS, Parsed};
+use options::{Apply, HIDDEN, OPTIONS, Parsed};
 
 use crate::{builder::Builder, error::Error};
 
@@ -64,7 +64,7 @@ pub(crate) fn apply(
 }
 
 /// OpenTelemetry's own variables, in the order they apply.
-const OPENTELEMETRY: [(&str, fn(Builder, &str) -> Parsed); 6] = [
+const OPENTELEMETRY: [(&str, Apply); 6] = [
     ("OTEL_SERVICE_NAME", |b, v| Ok(b.service(v))),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", |b, v| Ok(b.endpoint(v))),
     ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", |b, v| {

@@ -17,10 +17,13 @@ const NUMBER: &str = "give a number";
 /// The builder with an option, or what the option's text must be.
 pub(super) type Parsed = Result<Builder, &'static str>;
 
+/// Sets an option from text.
+pub(super) type Apply = fn(Builder, &str) -> Parsed;
+
 /// An option by the name of its variable.
 pub(super) struct Named {
     pub(super) name: &'static str,
-    pub(super) apply: fn(Builder, &str) -> Parsed,
+    pub(super) apply: Apply,
 }
 
 impl Named {
@@ -40,7 +43,7 @@ impl Named {
     }
 }
 
-const fn named(name: &'static str, apply: fn(Builder, &str) -> Parsed) -> Named {
+const fn named(name: &'static str, apply: Apply) -> Named {
     Named { name, apply }
 }
 
