@@ -12,6 +12,7 @@ use fathomline_wire::{
 };
 
 use crate::{
+    destination::Destination,
     environment,
     error::Error,
     line::Fathomline,
@@ -20,9 +21,6 @@ use crate::{
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
-
-/// Where a collector on the same device listens.
-const ENDPOINT: &str = "http://127.0.0.1:4318";
 
 /// Default window: one request a minute, a few KiB each.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -48,11 +46,10 @@ const SPOOL_BYTES: u64 = 8 * 1024 * 1024;
 #[derive(Clone, Debug)]
 #[must_use = "nothing is observed before `start`"]
 pub struct Builder {
-    model: Model,
+    pub(crate) model: Model,
     service: Option<String>,
     service_version: Option<String>,
-    endpoint: String,
-    token: Option<Token>,
+    pub(crate) destination: Destination,
     installation: Option<String>,
     device_class: Option<String>,
     device_model: Option<String>,
@@ -62,19 +59,9 @@ pub struct Builder {
     daily_bytes: Option<u64>,
     spool: Option<PathBuf>,
     spool_bytes: u64,
-    energy: bool,
+    pub(crate) energy: bool,
     watts_per_core: Option<f64>,
-    plan: Plan,
-}
-
-/// A secret that no log shows.
-#[derive(Clone)]
-pub(crate) struct Token(pub(crate) String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(hidden)")
-    }
+    pub(crate) plan: Plan,
 }
 
 /// Options that were checked.
@@ -83,8 +70,7 @@ pub(crate) struct Settings {
     pub(crate) model: Model,
     pub(crate) service: String,
     pub(crate) service_version: Option<String>,
-    pub(crate) endpoint: String,
-    pub(crate) token: Option<Token>,
+    pub(crate) destination: Destination,
     pub(crate) installation: Option<String>,
     pub(crate) device_class: Option<String>,
     pub(crate) device_model: Option<String>,
@@ -127,8 +113,7 @@ impl Builder {
             model,
             service: None,
             service_version: None,
-            endpoint: ENDPOINT.to_owned(),
-            token: None,
+            destination: Destination::default(),
             installation: None,
             device_class: None,
             device_model: None,
@@ -207,18 +192,6 @@ impl Builder {
         installation
     }
 
-    /// Sent as `Authorization: Bearer`.
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(Token(token.into()));
-        self
-    }
-
-    /// Base URL of the collector's OTLP/HTTP door; `http://127.0.0.1:4318` unless set.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = url.into();
-        self
-    }
-
     /// How long a window is: 100 ms to 6 h, a minute unless set.
     pub fn window(mut self, length: Duration) -> Self {
         self.window = Some(length);
@@ -264,17 +237,19 @@ impl Builder {
         self
     }
 
-    /// Applies environment variables over what was said so far: `OTEL_SERVICE_NAME`,
-    /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `_METRICS_ENDPOINT`,
-    /// `OTEL_EXPORTER_OTLP_HEADERS` (its bearer token), `OTEL_METRIC_EXPORT_INTERVAL`,
-    /// `OTEL_SDK_DISABLED`, and `FATHOMLINE_` `ENDPOINT`, `TOKEN`, `SPOOL`, `SPOOL_BYTES`,
-    /// `DAILY_BYTES`, `WINDOW_SECONDS`, `DEVICE_CLASS`, `SITE`, `INSTALLATION`, `EVERY_NTH_TOKEN`,
-    /// `EVERY_NTH_PROMPT`. One that is set and empty counts as unset.
+    /// Lets operators decide without a new build: applies the file that `FATHOMLINE_CONFIG` names
+    /// over what was said so far, and environment variables over the file. `OTEL_SDK_DISABLED=true`
+    /// ends it there, with a line that observes nothing. The README lists all variables.
     ///
     /// # Errors
-    /// When a variable cannot be read; the error names it.
+    /// When a value cannot be used; the error names its variable, or its key in the file.
     pub fn from_environment(self) -> Result<Self, Error> {
-        environment::apply(self, |name| std::env::var(name).ok())
+        environment::apply(self, |name| std::env::var_os(name))
+    }
+
+    /// Whether it could start as it is, for as far as options decide that.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.clone().checked().map(drop)
     }
 
     /// Reads no energy, though a sensor may be there.
@@ -329,7 +304,8 @@ impl Builder {
     fn checked(mut self) -> Result<Settings, Error> {
         self.model.check()?;
         self.check_resource()?;
-        self.check_transport()?;
+        self.destination.check()?;
+        self.check_windows()?;
         self.check_labels()?;
         self.check_projections()?;
         self.check_watts()?;
@@ -339,8 +315,7 @@ impl Builder {
             model: self.model,
             service,
             service_version: self.service_version,
-            endpoint: self.endpoint,
-            token: self.token,
+            destination: self.destination,
             installation: self.installation,
             device_class: self.device_class,
             device_model: self.device_model,
@@ -381,29 +356,7 @@ impl Builder {
         )
     }
 
-    fn check_transport(&self) -> Result<(), Error> {
-        let is_url = |url: &str| {
-            let rest = ["http://", "https://"]
-                .iter()
-                .find_map(|scheme| url.strip_prefix(scheme));
-            rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-                && url.bytes().all(|b| b.is_ascii_graphic())
-        };
-        check(
-            "endpoint",
-            Some(&self.endpoint),
-            is_url,
-            "give a URL such as http://127.0.0.1:4318",
-        )?;
-        // The value of a secret must not end up in a log.
-        let sendable = |token: &Token| token.0.bytes().all(|b| b.is_ascii_graphic());
-        if !self.token.as_ref().is_none_or(sendable) {
-            return Err(invalid(
-                "token",
-                "(hidden)",
-                "it must have visible ASCII characters only",
-            ));
-        }
+    fn check_windows(&self) -> Result<(), Error> {
         if self
             .daily_bytes
             .is_some_and(|bytes| bytes < DAILY_BYTES_MIN)
@@ -506,8 +459,11 @@ mod tests {
     fn what_is_not_said_has_a_default() {
         let settings = builder().checked().unwrap();
         assert_eq!(
-            (settings.service.as_str(), settings.endpoint.as_str()),
-            ("assistant", ENDPOINT)
+            (
+                settings.service.as_str(),
+                settings.destination.url().as_str()
+            ),
+            ("assistant", "http://127.0.0.1:4318/v1/metrics")
         );
         assert!(settings.spool.ends_with("fathomline/assistant"));
     }

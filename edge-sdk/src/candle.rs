@@ -5,7 +5,38 @@
 use candle_core::{D, DType, Device, Result, Storage, Tensor, bail};
 use candle_transformers::generation::LogitsProcessor;
 
-use crate::inference::{Inference, PROMPT_POSITIONS_MAX};
+use crate::{
+    builder::Builder,
+    inference::{Inference, PROMPT_POSITIONS_MAX},
+    model::Model,
+};
+
+impl Model {
+    /// What computes, from candle's own words: the device, and the type of numbers it computes in
+    /// if that is given. Both change rounding, so both are part of the variant. Says the same as
+    /// [`backend`](Self::backend) with `cpu`, or with `cuda bf16`.
+    #[must_use]
+    pub fn computes_on(self, device: &Device, numbers: impl Into<Option<DType>>) -> Self {
+        let place = match device {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Metal(_) => "metal",
+        };
+        let backend = match numbers.into() {
+            Some(numbers) => format!("{place} {}", numbers.as_str()),
+            None => place.to_owned(),
+        };
+        self.backend(backend)
+    }
+}
+
+impl Builder {
+    /// See [`Model::computes_on`].
+    pub fn computes_on(mut self, device: &Device, numbers: impl Into<Option<DType>>) -> Self {
+        self.model = self.model.computes_on(device, numbers);
+        self
+    }
+}
 
 impl Inference {
     /// Samples with the application's own processor and observes the choice. `logits` may have
@@ -135,4 +166,21 @@ fn with_values<T>(row: &Tensor, act: impl FnOnce(&[f32]) -> T) -> Result<T> {
         .flatten_all()?
         .to_vec1::<f32>()?;
     Ok(act(&copy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_and_its_numbers_are_part_of_the_variant() {
+        let model = || Model::new("m", "1");
+        let cpu = model().computes_on(&Device::Cpu, None);
+        let half = model().computes_on(&Device::Cpu, DType::F16);
+        assert_eq!(cpu, model().backend("cpu"));
+        assert_eq!(half, model().backend("cpu f16"));
+        let variants = [model().variant(), cpu.variant(), half.variant()];
+        let distinct: std::collections::BTreeSet<_> = variants.iter().collect();
+        assert_eq!(distinct.len(), 3);
+    }
 }

@@ -1,6 +1,7 @@
-//! Time on the device. Owns the only read of the system clock in this crate, once at the start.
-//! Out: a time that only runs forward. Never follows the system clock afterwards: a clock that
-//! is set, by a person or by NTP, moves no window.
+//! Time on the device. Owns the only read of the system clock in this crate: once at the start,
+//! and before that where the age of a file matters. Out: a time that only runs forward. Never
+//! follows the system clock afterwards: a clock that is set, by a person or by NTP, moves no
+//! window.
 //!
 //! The whole boot lives on one line of time: what the system said at the start plus what the
 //! monotonic clock counted since. The header that tells the collector our clock at upload is read
@@ -38,11 +39,12 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// What the system says now, in nanoseconds since the Unix epoch; it may be set at any time.
 #[expect(
     clippy::disallowed_methods,
     reason = "the clock module is where the time is read"
 )]
-fn system_unix_nano() -> u64 {
+pub(crate) fn system_unix_nano() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map(nanos)

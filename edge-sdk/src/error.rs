@@ -26,6 +26,16 @@ pub enum Error {
         /// What it must be.
         rule: &'static str,
     },
+    /// An environment variable, or a key of the configuration file, has a value of no use.
+    #[error("cannot use {origin} {value:?}: {rule}")]
+    Configuration {
+        /// Which variable, or which key of which file.
+        origin: String,
+        /// What it was set to; hidden where it may be a secret.
+        value: String,
+        /// What it must be.
+        rule: String,
+    },
     /// Another line, in this or another process, uses the spool folder.
     #[error("cannot use spool {folder}: another line holds it; give each line a folder of its own", folder = folder.display())]
     SpoolInUse {

@@ -2,6 +2,8 @@
 //! record to the meter when it ends, by `finish` or by drop. Never IO, never a panic, never waits
 //! for more than the meter's lock; an observation that makes no sense is left out of the means.
 
+mod trace;
+
 use std::{sync::Arc, time::Instant};
 
 use crate::{
@@ -241,6 +243,7 @@ impl Inference {
         }
         let record = self.record(reason, now);
         self.shard.record(self.series, &record);
+        trace::ended(&self.shard, self.series, &record);
     }
 
     /// What ends up in the window. Failed operations count with their duration and tokens only:

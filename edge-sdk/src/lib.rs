@@ -3,7 +3,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
-//! | `environment` | the same from environment variables |
+//! | `environment` | the same from a file and from environment variables |
+//! | `destination` | where windows go, with which headers |
 //! | `line` | start, end, and the two threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
@@ -28,6 +29,7 @@ mod builder;
 mod candle;
 mod clock;
 mod closer;
+mod destination;
 mod device;
 mod energy;
 mod environment;

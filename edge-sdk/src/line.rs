@@ -202,11 +202,10 @@ impl Fathomline {
             shared: Arc::clone(&shared),
             ended: false,
         };
-        let (endpoint, token) = (settings.endpoint, settings.token);
+        let destination = settings.destination;
         let sending = Arc::clone(&shared);
         spawn("fathomline-sender", move || {
-            let token = token.as_ref().map(|token| token.0.as_str());
-            sender::run(&sending, &endpoint, token, settings.window);
+            sender::run(&sending, &destination, settings.window);
         })?;
         let sampling = Arc::clone(&shared);
         spawn("fathomline-sampler", move || {

@@ -53,6 +53,13 @@ impl Variant {
         let attributes = model.attributes();
         Arc::new(Self { model, attributes })
     }
+
+    /// The short hash, or `other`.
+    pub(crate) fn name(&self) -> &str {
+        let mut attributes = self.attributes.iter();
+        let found = attributes.find(|(key, _)| *key == names::MODEL_VARIANT);
+        found.map_or(names::OTHER, |(_, value)| value)
+    }
 }
 
 /// Sketches by series.
@@ -91,7 +98,7 @@ impl Default for Plan {
 #[derive(Debug)]
 pub(crate) struct Meter {
     /// In order of appearance; none is ever removed, so an index stays good for the whole boot.
-    variants: Mutex<Vec<Arc<Variant>>>,
+    variants: Arc<Mutex<Vec<Arc<Variant>>>>,
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
     energy: Option<Arc<Energy>>,
@@ -102,6 +109,7 @@ pub(crate) struct Meter {
 #[repr(align(128))]
 pub(crate) struct Shard {
     plan: Arc<Plan>,
+    variants: Arc<Mutex<Vec<Arc<Variant>>>>,
     energy: Option<Arc<Energy>>,
     begun: AtomicU64,
     /// Rows that were no logits of the declared vocabulary.
@@ -114,12 +122,14 @@ impl Meter {
     pub(crate) fn new(model: Model, plan: Plan, energy: Option<Energy>) -> Self {
         let plan = Arc::new(plan);
         let energy = energy.map(Arc::new);
+        let variants = Arc::new(Mutex::new(vec![Variant::new(model)]));
         Self {
-            variants: Mutex::new(vec![Variant::new(model)]),
+            variants: Arc::clone(&variants),
             current: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| {
                 Arc::new(Shard {
                     plan: Arc::clone(&plan),
+                    variants: Arc::clone(&variants),
                     energy: energy.clone(),
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
@@ -215,6 +225,12 @@ impl Shard {
     /// Who used which joules, if they are read.
     pub(crate) fn energy(&self) -> Option<&Energy> {
         self.energy.as_deref()
+    }
+
+    /// Name of a variant by its index.
+    pub(crate) fn variant(&self, index: usize) -> Option<String> {
+        let variants = lock(&self.variants);
+        variants.get(index).map(|variant| variant.name().to_owned())
     }
 
     /// Whether the inference that begins now is one whose prompt is looked at.

@@ -2,6 +2,7 @@
 //! Out: the attributes every point carries, and the variant: a short hash that changes when
 //! anything changes that could change the model's behaviour. Never a setting of one request.
 
+mod header;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use fathomline_wire::{limits::ATTRIBUTE_VALUE_BYTES_MAX, names};
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::{clock, error::Error};
 
 /// Hexadecimal digits of a variant: 48 bits tell the few variants of a fleet apart.
 const VARIANT_DIGITS: usize = 12;
@@ -43,8 +44,10 @@ impl Model {
     }
 
     /// Reads the weights once for their digest, so that a wrong file under a right name shows, and
-    /// how they are stored, unless that is declared. The digest is remembered beside the spools by
-    /// the file's size and times, so a large file is read once and not at every start.
+    /// how they are stored, unless that is declared: from the header of a GGUF or safetensors file,
+    /// as most of its numbers are. Formats that pack weights into integers must be declared. The
+    /// digest is remembered beside the spools by the file's size and times, so a large file is read
+    /// once and not at every start.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -55,19 +58,22 @@ impl Model {
     /// The same for weights in several files, in the order they are loaded in.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When a file cannot be read, or none is given.
     pub fn weights_in<P: AsRef<Path>>(
         mut self,
         paths: impl IntoIterator<Item = P>,
     ) -> Result<Self, Error> {
         let paths: Vec<PathBuf> = paths.into_iter().map(|p| p.as_ref().to_owned()).collect();
-        let digest = weights::remembered_digest(&paths, &state_folder());
-        self.weights_digest = digest.map_err(|source| Error::Weights {
-            path: paths.first().cloned().unwrap_or_default(),
-            source,
-        })?;
-        let stored = || paths.first().and_then(|path| weights::quantization(path));
-        self.quantization = self.quantization.or_else(stored);
+        if paths.is_empty() {
+            return Err(Error::Declaration {
+                what: "weights",
+                value: String::new(),
+                rule: "give at least one file",
+            });
+        }
+        let now = clock::system_unix_nano();
+        self.weights_digest = weights::remembered_digest(&paths, &state_folder(), now)?;
+        self.quantization = self.quantization.or_else(|| header::quantization(&paths));
         Ok(self)
     }
 
@@ -76,9 +82,7 @@ impl Model {
     /// # Errors
     /// When the file cannot be read.
     pub fn tokenizer(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref().to_owned();
-        let digest = weights::digest(std::slice::from_ref(&path));
-        self.tokenizer_digest = digest.map_err(|source| Error::Weights { path, source })?;
+        self.tokenizer_digest = weights::digest(&[path.as_ref().to_owned()])?;
         Ok(self)
     }
 
@@ -286,6 +290,30 @@ mod tests {
             .weights(&path)
             .unwrap();
         assert_eq!(declared.quantization.as_deref(), Some("nf4"));
+    }
+
+    #[test]
+    fn one_flipped_bit_of_any_shard_makes_another_variant() {
+        let folder = tempfile::tempdir().unwrap();
+        let shards = ["1", "2", "3"].map(|name| folder.path().join(name));
+        for shard in &shards {
+            std::fs::write(shard, [7; 100]).unwrap();
+        }
+        let mut variants = vec![model().weights_in(&shards).unwrap().variant()];
+        for shard in &shards {
+            let mut bytes = [7; 100];
+            bytes[50] ^= 1;
+            std::fs::write(shard, bytes).unwrap();
+            variants.push(model().weights_in(&shards).unwrap().variant());
+        }
+        let distinct: std::collections::BTreeSet<_> = variants.iter().collect();
+        assert_eq!(distinct.len(), 4);
+    }
+
+    #[test]
+    fn no_weights_are_no_weights() {
+        let error = model().weights_in::<&str>([]).unwrap_err().to_string();
+        assert!(error.starts_with("cannot declare weights"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use backoff::Backoff;
 use post::Door;
 use reply::Reply;
 
-use crate::{line::Shared, spool::Spool};
+use crate::{destination::Destination, line::Shared, spool::Spool};
 
 /// Longest time one upload may take: a server that accepts and never answers holds up the
 /// windows behind it no longer than this.
@@ -30,8 +30,8 @@ enum Step {
 }
 
 /// Sends windows in order until the line shuts down.
-pub(crate) fn run(shared: &Shared, endpoint: &str, token: Option<&str>, window: Duration) {
-    let door = Door::new(endpoint, token, UPLOAD_LIMIT);
+pub(crate) fn run(shared: &Shared, destination: &Destination, window: Duration) {
+    let door = Door::new(destination, UPLOAD_LIMIT);
     let mut backoff = Backoff::default();
     let mut seen = 0;
     while !shared.bell.is_overdue(Instant::now()) {

@@ -53,6 +53,16 @@ fn five_changed_lines_are_enough_to_observe_a_candle_loop() {
     );
 }
 
+#[test]
+fn examples_are_short_enough_to_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 60, "{}: {lines} lines", path.display());
+    }
+}
+
 /// A Llama of one layer with fixed weights, as small as its format allows.
 fn write_gguf(path: &Path) {
     let matrix = |rows: usize, columns: usize| {
@@ -116,6 +126,12 @@ fn example(name: &str) -> PathBuf {
 fn run(name: &str, arguments: &[&str], state: &Path) -> String {
     let mut command = Command::new(example(name));
     command.args(arguments).env("XDG_STATE_HOME", state);
+    for (name, _) in std::env::vars_os() {
+        let theirs = |prefix| name.to_string_lossy().starts_with(prefix);
+        if theirs("OTEL_") || theirs("FATHOMLINE_") {
+            command.env_remove(&name);
+        }
+    }
     let output = command.output();
     let output = output.expect("cargo test without a choice of targets builds the examples first");
     assert!(output.status.success(), "{name}: {output:?}");
@@ -180,6 +196,8 @@ fn every_example_runs() {
             vec!["assistant", "summariser"],
             "fathomline.output.entropy",
         ),
+        ("closure", vec!["closure"], "fathomline.output.entropy"),
+        ("async_app", vec!["async_app"], "fathomline.output.entropy"),
     ] {
         run(name, &[], folder.path());
         for service in services {

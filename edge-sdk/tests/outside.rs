@@ -109,6 +109,53 @@ fn every_inference_arrives_once_under_a_full_identity() {
 }
 
 #[test]
+fn a_gateway_gets_its_own_path_and_headers() {
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    let line = builder(&server, spool.path())
+        .metrics_endpoint(format!("{}/tenants/7/in", server.endpoint))
+        .header("X-Tenant", "seven")
+        .token("t0k")
+        .start()
+        .unwrap();
+    infer(&line);
+    let health = line.shutdown(FLUSH);
+    assert_eq!(health.windows_waiting, 0);
+    let requests = server.requests();
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert!(
+            request.line.starts_with("POST /tenants/7/in "),
+            "{}",
+            request.line
+        );
+        assert_eq!(request.headers["x-tenant"], "seven");
+        assert_eq!(request.headers["authorization"], "Bearer t0k");
+        assert_eq!(request.headers["content-type"], "application/x-protobuf");
+    }
+}
+
+#[test]
+fn an_asynchronous_application_ends_cleanly_and_loses_nothing() {
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    let line = builder(&server, spool.path()).start().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let health = runtime.unwrap().block_on(async {
+        let line = std::sync::Arc::new(line);
+        let mut requests = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let line = std::sync::Arc::clone(&line);
+            requests.spawn_blocking(move || infer(&line));
+        }
+        requests.join_all().await;
+        let line = std::sync::Arc::into_inner(line).unwrap();
+        let end = tokio::task::spawn_blocking(move || line.shutdown(FLUSH));
+        end.await.unwrap()
+    });
+    assert_eq!(health.windows_waiting, 0);
+    assert_eq!(total(&server.requests(), "fathomline.output.finish"), 20);
+}
+
+#[test]
 fn windows_of_a_boot_are_contiguous() {
     let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
     let line = builder(&server, spool.path()).start().unwrap();

@@ -1,32 +1,38 @@
-//! What a weights file says about itself. In: files of safetensors or GGUF, which nobody vouches
-//! for. Out: a digest of all their bytes, remembered by size and time so that gigabytes are read
-//! once, and how most of their numbers are stored. Never loads a tensor.
+//! Digests of the files a model is made of. In: paths. Out: a digest of all their bytes,
+//! remembered by path, size, times and inode, so that gigabytes are read once and not at every
+//! start. Never believes a memory that is older than a change, and never fails because of one.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use sha2::{Digest, Sha256};
 
 use super::hex;
+use crate::{clock::nanos, error::Error};
 
 /// Weights are read in pieces of this size, so that a large model costs no memory.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Files that are remembered; a device runs a few.
+/// Sets of files that are remembered; a device runs a few.
 const REMEMBERED_MAX: usize = 64;
 
-/// Longest header that is looked at, strings in it, and entries of it.
-const HEADER_BYTES_MAX: u64 = 64 << 20;
-const STRING_BYTES_MAX: u64 = 1 << 20;
-const ENTRIES_MAX: u64 = 100_000;
+/// Far more than that many lines take. A longer memory is not ours.
+const MEMORY_BYTES_MAX: u64 = 64 * 1024;
+
+/// File systems stamp changes with clocks that tick every few milliseconds, some every second or
+/// two. A file that changed less than this ago may change once more under the same stamp, so its
+/// digest is not remembered yet.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Digest of all bytes of all files, in the order they are given.
-pub(super) fn digest(paths: &[PathBuf]) -> io::Result<String> {
+///
+/// # Errors
+/// When a file cannot be read; the error names it.
+pub(super) fn digest(paths: &[PathBuf]) -> Result<String, Error> {
     if let [path] = paths {
         // One file has the digest that `sha256sum` prints.
         return digest_of_file(path);
@@ -38,67 +44,39 @@ pub(super) fn digest(paths: &[PathBuf]) -> io::Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// The same, remembering in `folder` what was read. A file whose size or time changed is read
-/// again; a memory that cannot be kept or makes no sense costs a read and nothing else.
-pub(super) fn remembered_digest(paths: &[PathBuf], folder: &Path) -> io::Result<String> {
-    let memory = folder.join("digests");
-    let key: Option<String> = paths.iter().map(|path| identity(path)).collect();
-    let known = fs::read_to_string(&memory).unwrap_or_default();
-    let lines = known.lines().filter_map(|line| line.split_once(' '));
-    let mut known: BTreeMap<&str, &str> = lines.collect();
-    if let Some(digest) = key.as_deref().and_then(|key| known.get(key))
-        && digest.len() == 64
-        && digest.bytes().all(|b| b.is_ascii_hexdigit())
-    {
-        return Ok((*digest).to_owned());
+/// The same, remembering in `folder` what was read. A memory that cannot be kept, is damaged or
+/// may be outdated costs a read and nothing else. `now` is the system's time.
+///
+/// # Errors
+/// When a file cannot be read; the error names it.
+pub(super) fn remembered_digest(
+    paths: &[PathBuf],
+    folder: &Path,
+    now_unix_nano: u64,
+) -> Result<String, Error> {
+    let memory = Memory::read(folder);
+    let before = State::of(paths);
+    let known = before.as_ref().and_then(|state| memory.recall(&state.key));
+    if let Some(digest) = known {
+        return Ok(digest.to_owned());
     }
     let digest = digest(paths)?;
-    // What changed while it was read is not remembered.
-    let unchanged = key == paths.iter().map(|path| identity(path)).collect();
-    if let Some(key) = key.as_deref().filter(|_| unchanged) {
-        known.insert(key, &digest);
-        while known.len() > REMEMBERED_MAX {
-            known.pop_first();
-        }
-        let text: String = known
-            .iter()
-            .map(|(key, digest)| format!("{key} {digest}\n"))
-            .collect();
-        // Another application may be keeping its own at this moment.
-        let chance = getrandom::u64().unwrap_or_default();
-        let new = folder.join(format!("digests.{chance:016x}.new"));
-        let kept = fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&new, text))
-            .and_then(|()| fs::rename(&new, &memory));
-        if let Err(error) = kept {
-            tracing::debug!(%error, "digest not remembered; the weights are read again next time");
-        }
+    // What changed while it was read is not remembered either.
+    if let Some(state) = before
+        && state.is_settled(now_unix_nano)
+        && State::of(paths).is_some_and(|after| after.key == state.key)
+    {
+        memory.keep(&state.key, &digest);
     }
     Ok(digest)
 }
 
-/// Names a file's content without reading it: path, size, time of change, and the file itself.
-fn identity(path: &Path) -> Option<String> {
-    let path = fs::canonicalize(path).ok()?;
-    let found = fs::metadata(&path).ok()?;
-    let changed = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let mut hash = Sha256::new();
-    hash.update(path.as_os_str().as_encoded_bytes());
-    hash.update(found.len().to_le_bytes());
-    hash.update(changed.as_nanos().to_le_bytes());
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        hash.update(found.ino().to_le_bytes());
-        // Of all times only this one cannot be set back by copying tools.
-        hash.update(found.ctime_nsec().to_le_bytes());
-        hash.update(found.ctime().to_le_bytes());
-    }
-    Some(hex(&hash.finalize()))
-}
-
-fn digest_of_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+fn digest_of_file(path: &Path) -> Result<String, Error> {
+    let named = |source| Error::Weights {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = File::open(path).map_err(named)?;
     let mut hash = Sha256::new();
     let mut piece = vec![0; READ_BYTES];
     loop {
@@ -106,174 +84,121 @@ fn digest_of_file(path: &Path) -> io::Result<String> {
             Ok(0) => return Ok(hex(&hash.finalize())),
             Ok(read) => hash.update(&piece[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(named(error)),
         }
     }
 }
 
-/// How most numbers of the file are stored, such as `q4_0` or `bf16`; `None` when the file is of
-/// neither format or its header makes no sense.
-pub(super) fn quantization(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
-    let mut header = Header {
-        file: io::BufReader::new(file).take(HEADER_BYTES_MAX),
-    };
-    let first = header.bytes::<8>()?;
-    let numbers = if &first[..4] == b"GGUF" {
-        gguf(
-            u32::from_le_bytes([first[4], first[5], first[6], first[7]]),
-            &mut header,
-        )?
-    } else {
-        safetensors(u64::from_le_bytes(first), &mut header)?
-    };
-    let most = numbers.into_iter().max_by_key(|(_, count)| *count)?;
-    Some(most.0)
+/// What names the content of files without reading it.
+struct State {
+    key: String,
+    /// When the last of them changed.
+    changed_unix_nano: u64,
 }
 
-/// Numbers by how they are stored.
-type Stored = BTreeMap<String, u64>;
-
-fn safetensors(length: u64, header: &mut Header) -> Option<Stored> {
-    if length > HEADER_BYTES_MAX {
-        return None;
-    }
-    let mut text = Vec::new();
-    header
-        .file
-        .by_ref()
-        .take(length)
-        .read_to_end(&mut text)
-        .ok()?;
-    let tensors: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&text).ok()?;
-    let mut stored = Stored::new();
-    for (name, tensor) in &tensors {
-        if name == "__metadata__" {
-            continue;
+impl State {
+    fn of(paths: &[PathBuf]) -> Option<Self> {
+        let mut hash = Sha256::new();
+        let mut last = 0;
+        for path in paths {
+            let path = fs::canonicalize(path).ok()?;
+            let found = fs::metadata(&path).ok()?;
+            let modified = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+            let name = path.as_os_str().as_encoded_bytes();
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update(found.len().to_le_bytes());
+            hash.update(modified.as_nanos().to_le_bytes());
+            last = last.max(nanos(modified)).max(touch(&found, &mut hash));
         }
-        let shape = tensor.get("shape")?.as_array()?;
-        let count = shape
-            .iter()
-            .try_fold(1u64, |count, side| count.checked_mul(side.as_u64()?))?;
-        let kind = tensor.get("dtype")?.as_str()?.to_ascii_lowercase();
-        let total = stored.entry(kind).or_default();
-        *total = total.saturating_add(count);
+        Some(Self {
+            key: hex(&hash.finalize()),
+            changed_unix_nano: last,
+        })
     }
-    Some(stored)
+
+    /// A stamp in the future says nothing: a clock is wrong somewhere.
+    fn is_settled(&self, now_unix_nano: u64) -> bool {
+        let age = now_unix_nano.checked_sub(self.changed_unix_nano);
+        age.is_some_and(|age| age >= nanos(SETTLED))
+    }
 }
 
-/// GGUF versions 2 and 3: counts, then metadata, then tensors.
-fn gguf(version: u32, header: &mut Header) -> Option<Stored> {
-    if !(2..=3).contains(&version) {
-        return None;
-    }
-    let (tensors, entries) = (header.u64()?, header.u64()?);
-    if tensors > ENTRIES_MAX || entries > ENTRIES_MAX {
-        return None;
-    }
-    for _ in 0..entries {
-        header.string()?;
-        let kind = header.u32()?;
-        header.skip_value(kind)?;
-    }
-    let mut stored = Stored::new();
-    for _ in 0..tensors {
-        header.string()?;
-        let sides = header.u32()?;
-        let mut count = 1u64;
-        for _ in 0..sides.min(8) {
-            count = count.saturating_mul(header.u64()?);
+/// The file itself, and the one of its times that no program can set back.
+#[cfg(unix)]
+fn touch(found: &Metadata, hash: &mut Sha256) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    hash.update(found.dev().to_le_bytes());
+    hash.update(found.ino().to_le_bytes());
+    hash.update(found.ctime().to_le_bytes());
+    hash.update(found.ctime_nsec().to_le_bytes());
+    let seconds = u64::try_from(found.ctime()).unwrap_or(0);
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::try_from(found.ctime_nsec()).unwrap_or(0))
+}
+
+#[cfg(not(unix))]
+fn touch(_: &Metadata, _: &mut Sha256) -> u64 {
+    0
+}
+
+/// A line each: what names the files, their digest, and a checksum of both. The newest comes last.
+struct Memory {
+    folder: PathBuf,
+    lines: Vec<(String, String)>,
+}
+
+impl Memory {
+    const FILE: &'static str = "digests";
+
+    fn read(folder: &Path) -> Self {
+        let mut text = String::new();
+        let read = File::open(folder.join(Self::FILE))
+            .and_then(|file| file.take(MEMORY_BYTES_MAX).read_to_string(&mut text));
+        if read.is_err() {
+            text.clear();
         }
-        let kind = ggml_type(header.u32()?)?;
-        header.u64()?;
-        let total = stored.entry(kind.to_owned()).or_default();
-        *total = total.saturating_add(count);
-    }
-    Some(stored)
-}
-
-/// Names of ggml's tensor types, by their number in files.
-fn ggml_type(number: u32) -> Option<&'static str> {
-    Some(match number {
-        0 => "f32",
-        1 => "f16",
-        2 => "q4_0",
-        3 => "q4_1",
-        6 => "q5_0",
-        7 => "q5_1",
-        8 => "q8_0",
-        9 => "q8_1",
-        10 => "q2_k",
-        11 => "q3_k",
-        12 => "q4_k",
-        13 => "q5_k",
-        14 => "q6_k",
-        15 => "q8_k",
-        30 => "bf16",
-        16..=29 | 31..=40 => "other",
-        _ => return None,
-    })
-}
-
-/// A header that may lie about its lengths.
-struct Header {
-    file: io::Take<io::BufReader<File>>,
-}
-
-impl Header {
-    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        self.file.read_exact(&mut bytes).ok()?;
-        Some(bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.bytes().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.bytes().map(u64::from_le_bytes)
-    }
-
-    fn string(&mut self) -> Option<()> {
-        let length = self.u64().filter(|length| *length <= STRING_BYTES_MAX)?;
-        self.skip(length)
-    }
-
-    fn skip(&mut self, bytes: u64) -> Option<()> {
-        let skipped = io::copy(&mut self.file.by_ref().take(bytes), &mut io::sink());
-        (skipped.ok()? == bytes).then_some(())
-    }
-
-    /// A value of GGUF's type `kind`; arrays hold no arrays.
-    fn skip_value(&mut self, kind: u32) -> Option<()> {
-        const STRING: u32 = 8;
-        const ARRAY: u32 = 9;
-        match kind {
-            STRING => self.string(),
-            ARRAY => {
-                let (kind, length) = (self.u32()?, self.u64()?);
-                if length > HEADER_BYTES_MAX {
-                    return None;
-                }
-                if kind == STRING {
-                    return (0..length).try_for_each(|_| self.string());
-                }
-                self.skip(width(kind)?.checked_mul(length)?)
-            }
-            _ => self.skip(width(kind)?),
+        let entry = |line: &str| {
+            let (key, rest) = line.split_once(' ')?;
+            let (digest, _) = rest.split_once(' ')?;
+            (line == Self::line(key, digest)).then(|| (key.to_owned(), digest.to_owned()))
+        };
+        Self {
+            folder: folder.to_owned(),
+            lines: text.lines().filter_map(entry).collect(),
         }
     }
-}
 
-/// Bytes of GGUF's scalar types.
-fn width(kind: u32) -> Option<u64> {
-    match kind {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
-        _ => None,
+    fn line(key: &str, digest: &str) -> String {
+        let both = format!("{key} {digest}");
+        let checksum = crc32c::crc32c(both.as_bytes());
+        format!("{both} {checksum:08x}")
+    }
+
+    fn recall(&self, key: &str) -> Option<&str> {
+        let line = self.lines.iter().find(|(known, _)| known == key)?;
+        Some(&line.1)
+    }
+
+    fn keep(mut self, key: &str, digest: &str) {
+        self.lines.push((key.to_owned(), digest.to_owned()));
+        let old = self.lines.len().saturating_sub(REMEMBERED_MAX);
+        let lines = self.lines.drain(old..);
+        let text: String = lines
+            .map(|(key, digest)| Self::line(&key, &digest) + "\n")
+            .collect();
+        // Another application may be keeping its own at this moment.
+        let chance = getrandom::u64().unwrap_or_default();
+        let new = self
+            .folder
+            .join(format!("{}.{chance:016x}.new", Self::FILE));
+        let kept = fs::create_dir_all(&self.folder)
+            .and_then(|()| fs::write(&new, text))
+            .and_then(|()| fs::rename(&new, self.folder.join(Self::FILE)));
+        if let Err(error) = kept {
+            tracing::debug!(%error, "digest not remembered; the weights are read again next time");
+        }
     }
 }
 
@@ -281,104 +206,108 @@ fn width(kind: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// When everything on this disk has long settled.
+    const LATER: u64 = u64::MAX;
+
     fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         path
     }
 
-    fn text(value: &str) -> Vec<u8> {
-        [&(value.len() as u64).to_le_bytes()[..], value.as_bytes()].concat()
-    }
-
-    /// Two matrices in q4_0, one norm in f32, and metadata of several kinds.
-    fn tiny_gguf() -> Vec<u8> {
-        let mut bytes = [b"GGUF".as_slice(), &3u32.to_le_bytes()].concat();
-        bytes.extend(2u64.to_le_bytes());
-        bytes.extend(3u64.to_le_bytes());
-        bytes.extend(
-            [
-                text("general.name"),
-                8u32.to_le_bytes().into(),
-                text("tiny"),
-            ]
-            .concat(),
-        );
-        bytes.extend([text("llama.block_count"), 4u32.to_le_bytes().into()].concat());
-        bytes.extend(1u32.to_le_bytes());
-        bytes.extend([text("tokens"), 9u32.to_le_bytes().into()].concat());
-        bytes.extend([8u32.to_le_bytes().as_slice(), &2u64.to_le_bytes()].concat());
-        bytes.extend([text("a"), text("b")].concat());
-        for (name, sides, kind) in [
-            ("blk.0.attn_q", vec![64u64, 64], 2u32),
-            ("norm", vec![64], 0),
-        ] {
-            bytes.extend(text(name));
-            bytes.extend((sides.len() as u32).to_le_bytes());
-            sides
-                .iter()
-                .for_each(|side| bytes.extend(side.to_le_bytes()));
-            bytes.extend(kind.to_le_bytes());
-            bytes.extend(0u64.to_le_bytes());
-        }
-        bytes
-    }
-
-    #[test]
-    fn files_say_how_most_of_their_numbers_are_stored() {
-        let folder = tempfile::tempdir().unwrap();
-        let gguf = file(&folder, "a.gguf", &tiny_gguf());
-        assert_eq!(quantization(&gguf).as_deref(), Some("q4_0"));
-        let json = br#"{"__metadata__":{"format":"pt"},
-            "w":{"dtype":"BF16","shape":[8,8],"data_offsets":[0,128]},
-            "n":{"dtype":"F32","shape":[8],"data_offsets":[128,160]}}"#;
-        let bytes = [&(json.len() as u64).to_le_bytes()[..], json].concat();
-        let safetensors = file(&folder, "a.safetensors", &bytes);
-        assert_eq!(quantization(&safetensors).as_deref(), Some("bf16"));
-    }
-
-    #[test]
-    fn a_header_that_lies_is_no_header() {
-        let folder = tempfile::tempdir().unwrap();
-        let whole = tiny_gguf();
-        for cut in 0..whole.len() {
-            let path = file(&folder, "cut", &whole[..cut]);
-            assert_eq!(quantization(&path), None, "cut at {cut}");
-        }
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] = 0xff;
-            // Whatever it answers, it answers.
-            let _ = quantization(&file(&folder, "flipped", &bytes));
-        }
-        for bytes in [
-            &[][..],
-            &[0xff; 64],
-            b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
-        ] {
-            assert_eq!(quantization(&file(&folder, "nonsense", bytes)), None);
-        }
+    /// Puts a lie in place of a digest; whoever repeats it did not read the file.
+    fn forge(memory: &Path, digest: &str) -> String {
+        let path = memory.join(Memory::FILE);
+        let lie = "0".repeat(64);
+        let kept = Memory::read(memory);
+        assert!(kept.lines.iter().any(|(_, known)| known == digest));
+        let lines = kept
+            .lines
+            .iter()
+            .map(|(key, _)| Memory::line(key, &lie) + "\n");
+        fs::write(path, lines.collect::<String>()).unwrap();
+        lie
     }
 
     #[test]
     fn a_digest_is_remembered_until_the_file_changes() {
         let folder = tempfile::tempdir().unwrap();
         let memory = folder.path().join("state");
-        let path = file(&folder, "w", b"weights");
-        let first = remembered_digest(std::slice::from_ref(&path), &memory).unwrap();
-        // A memory that says otherwise is believed: the file was not read again.
-        let kept = fs::read_to_string(memory.join("digests")).unwrap();
-        let other = "0".repeat(64);
-        fs::write(memory.join("digests"), kept.replace(&first, &other)).unwrap();
-        let paths = std::slice::from_ref(&path);
-        assert_eq!(remembered_digest(paths, &memory).unwrap(), other);
-        // One byte flipped in place: same size, and maybe the same second.
-        fs::write(&path, b"Weights").unwrap();
-        let second = remembered_digest(paths, &memory).unwrap();
-        assert!(second != first && second != other);
-        // A damaged memory costs a read.
-        fs::write(memory.join("digests"), "nonsense\n").unwrap();
-        assert_eq!(remembered_digest(paths, &memory).unwrap(), second);
+        let paths = [file(&folder, "w", b"weights")];
+        let read = || remembered_digest(&paths, &memory, LATER).unwrap();
+        let first = read();
+        assert_eq!(first, digest(&paths).unwrap());
+        let lie = forge(&memory, &first);
+        assert_eq!(read(), lie);
+        // Another size.
+        fs::write(&paths[0], b"other weights").unwrap();
+        let longer = read();
+        assert_eq!(longer, digest(&paths).unwrap());
+        // Another time.
+        let lie = forge(&memory, &longer);
+        let opened = File::options().write(true).open(&paths[0]).unwrap();
+        opened.set_modified(UNIX_EPOCH).unwrap();
+        assert_ne!(read(), lie);
+        // Another file under the same name, with the same size and time.
+        let lie = forge(&memory, &longer);
+        let new = file(&folder, "new", b"other weighty");
+        let opened = File::options().write(true).open(&new).unwrap();
+        opened.set_modified(UNIX_EPOCH).unwrap();
+        fs::rename(new, &paths[0]).unwrap();
+        let replaced = read();
+        assert!(replaced != lie && replaced == digest(&paths).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_changed_just_now_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = folder.path().join("state");
+        let paths = [file(&folder, "w", b"weights")];
+        let changed = State::of(&paths).unwrap().changed_unix_nano;
+        for now in [changed, changed + nanos(SETTLED) - 1, 0] {
+            remembered_digest(&paths, &memory, now).unwrap();
+            assert!(!memory.exists(), "remembered at {now}");
+        }
+        remembered_digest(&paths, &memory, changed + nanos(SETTLED)).unwrap();
+        assert!(memory.join(Memory::FILE).exists());
+    }
+
+    #[test]
+    fn a_damaged_memory_costs_a_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = folder.path().join("state");
+        let paths = [file(&folder, "w", b"weights")];
+        let whole = remembered_digest(&paths, &memory, LATER).unwrap();
+        let kept = fs::read(memory.join(Memory::FILE)).unwrap();
+        for at in 0..kept.len() {
+            let mut damaged = kept.clone();
+            damaged[at] ^= 1;
+            for bytes in [&damaged[..], &kept[..at]] {
+                fs::write(memory.join(Memory::FILE), bytes).unwrap();
+                let digest = remembered_digest(&paths, &memory, LATER).unwrap();
+                assert_eq!(digest, whole, "damaged at {at}");
+            }
+        }
+        // No folder can be made below a file.
+        let nowhere = paths[0].join("state");
+        assert_eq!(remembered_digest(&paths, &nowhere, LATER).unwrap(), whole);
+    }
+
+    #[test]
+    fn the_memory_stays_small_and_forgets_the_oldest() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = folder.path().join("state");
+        for n in 0..=REMEMBERED_MAX {
+            let paths = [file(&folder, &n.to_string(), &n.to_le_bytes())];
+            remembered_digest(&paths, &memory, LATER).unwrap();
+        }
+        let kept = Memory::read(&memory);
+        let known = |n: usize| {
+            let state = State::of(&[folder.path().join(n.to_string())]).unwrap();
+            kept.recall(&state.key).is_some()
+        };
+        assert_eq!(kept.lines.len(), REMEMBERED_MAX);
+        assert!(!known(0) && known(1) && known(REMEMBERED_MAX));
     }
 
     #[test]
@@ -387,7 +316,21 @@ mod tests {
         let (a, b) = (file(&folder, "a", b"one"), file(&folder, "b", b"two"));
         let both = digest(&[a.clone(), b.clone()]).unwrap();
         assert_ne!(both, digest(&[b.clone(), a.clone()]).unwrap());
-        fs::write(&b, b"twp").unwrap();
-        assert_ne!(both, digest(&[a, b]).unwrap());
+        for (path, bytes) in [(&a, b"onf"), (&b, b"twp")] {
+            let kept = fs::read(path).unwrap();
+            fs::write(path, bytes).unwrap();
+            assert_ne!(both, digest(&[a.clone(), b.clone()]).unwrap());
+            fs::write(path, kept).unwrap();
+        }
+        assert_eq!(both, digest(&[a, b]).unwrap());
+    }
+
+    #[test]
+    fn the_shard_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = file(&folder, "a", b"one");
+        let paths = [there, folder.path().join("b")];
+        let error = remembered_digest(&paths, folder.path(), LATER).unwrap_err();
+        assert!(matches!(error, Error::Weights { path, .. } if path == paths[1]));
     }
 }

@@ -10,7 +10,7 @@ use prost::Message;
 use ureq::{Agent, Proxy};
 
 use super::reply::{self, Reply};
-use crate::spool::Pending;
+use crate::{destination::Destination, spool::Pending};
 
 /// A reply is a status and a few sentences.
 const REPLY_BYTES_MAX: u64 = 64 * 1024;
@@ -18,17 +18,17 @@ const REPLY_BYTES_MAX: u64 = 64 * 1024;
 /// A line holds one connection; buffers of the client's default size would be most of its memory.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Where windows go.
-#[derive(Debug)]
+/// Where windows go. Not shown anywhere: its headers are secrets.
 pub(super) struct Door {
     agent: Agent,
     url: String,
-    authorization: Option<String>,
+    headers: Vec<(String, String)>,
 }
 
 impl Door {
-    pub(super) fn new(endpoint: &str, token: Option<&str>, limit: Duration) -> Self {
-        let proxy = if is_loopback(endpoint) {
+    pub(super) fn new(destination: &Destination, limit: Duration) -> Self {
+        let url = destination.url();
+        let proxy = if is_loopback(&url) {
             None
         } else {
             Proxy::try_from_env()
@@ -46,8 +46,8 @@ impl Door {
             .build();
         Self {
             agent: config.new_agent(),
-            url: url(endpoint),
-            authorization: token.map(|token| format!("Bearer {token}")),
+            url,
+            headers: destination.headers(),
         }
     }
 
@@ -62,8 +62,8 @@ impl Door {
             .header(names::HEADER_BOOT, &identity.boot)
             .header(names::HEADER_SEQUENCE, identity.sequence.to_string())
             .header(names::HEADER_CLOCK, now_unix_nano.to_string());
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
         let mut response = request.send(&window.body[..])?;
         let header = |name| {
@@ -113,17 +113,6 @@ fn points_rejected(reply: Reply, body: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
-/// OTLP's rule: the path of the signal is appended to the endpoint.
-fn url(endpoint: &str) -> String {
-    const PATH: &str = "/v1/metrics";
-    let endpoint = endpoint.trim_end_matches('/');
-    if endpoint.ends_with(PATH) {
-        endpoint.to_owned()
-    } else {
-        format!("{endpoint}{PATH}")
-    }
-}
-
 /// Whether the collector runs on this device, where no proxy can reach it.
 fn is_loopback(endpoint: &str) -> bool {
     let host = endpoint
@@ -137,18 +126,6 @@ fn is_loopback(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_signals_path_is_appended_once() {
-        let wanted = "http://127.0.0.1:4318/v1/metrics";
-        for endpoint in ["http://127.0.0.1:4318", "http://127.0.0.1:4318/", wanted] {
-            assert_eq!(url(endpoint), wanted);
-        }
-        assert_eq!(
-            url("https://relay.example/otlp"),
-            "https://relay.example/otlp/v1/metrics"
-        );
-    }
 
     #[test]
     fn only_this_device_is_reached_past_the_proxy() {
