@@ -152,7 +152,10 @@ impl Fathomline {
         };
         let root = Path::new("/");
         let found = (settings.energy && !settings.plan.disabled)
-            .then(|| energy::find(root, settings.watts_per_core))
+            .then(|| {
+                let gpu = settings.model.may_run_on_gpu();
+                energy::find(root, settings.watts_per_core, gpu)
+            })
             .flatten();
         let envelope = Envelope {
             resource: resource(&settings, &installation, &boot),
@@ -163,11 +166,7 @@ impl Fathomline {
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            meter: Meter::new(
-                settings.model,
-                settings.plan,
-                found.as_ref().map(|_| Energy::new()),
-            ),
+            meter: Meter::new(settings.model, settings.plan, found.map(Energy::new)),
             spool: Mutex::new(spool),
             refuge,
             envelope,
@@ -196,7 +195,7 @@ impl Fathomline {
         })?;
         let sampling = Arc::clone(&shared);
         spawn("fathomline-sampler", move || {
-            sampler::run(&sampling, found);
+            sampler::run(&sampling);
         })?;
         spawn("fathomline-closer", move || {
             closer::run(&shared, settings.window)

@@ -7,7 +7,9 @@ use super::{Integral, Source, folders, number, text};
 
 const FOLDER: &str = "sys/class/power_supply";
 
-/// Readings refresh every 1 to 60 s; between them they repeat themselves.
+/// Readings refresh every 1 to 60 s; between them they repeat themselves, so joules of a shorter
+/// inference are right on average only.
+#[derive(Debug)]
 pub(super) struct Battery {
     folder: PathBuf,
     integral: Integral,

@@ -1,5 +1,6 @@
 //! What the device draws when nothing infers. In: power of samples in which nothing ran. Out: its
-//! 5th percentile over the last 24 hours. Memory is bounded: one histogram an hour. Pure.
+//! 5th percentile over the last 24 hours. Memory is bounded: one histogram an hour. Pure: times are
+//! seconds on any one clock.
 
 use fathomline_wire::histogram::ExponentialHistogram;
 
