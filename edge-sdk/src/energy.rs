@@ -134,12 +134,15 @@ impl Energy {
             idle: found.sees_idle.then(Idle::default),
             span_min: found.sampling.as_secs_f64() / 2.0,
         };
-        Self {
+        let energy = Self {
             began: Instant::now(),
             sampling: found.sampling,
             attribution: Mutex::default(),
             sensor: Mutex::new(sensor),
-        }
+        };
+        // So that the first inference has a reading before it.
+        energy.sample();
+        energy
     }
 
     /// How often to sample.

@@ -300,6 +300,42 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// The same through every door: gaps, unknown idle, inferences that begin and end between
+        /// samples or are never ended.
+        #[test]
+        fn nothing_read_is_lost_or_counted_twice(
+            steps in prop::collection::vec(
+                (prop::option::weighted(0.9, 0.0..5.0f64), prop::option::weighted(0.8, 0.0..20.0f64)),
+                1..40,
+            ),
+            spans in prop::collection::vec((0.0..4.0f64, 0.0..2.0f64), 0..10),
+        ) {
+            let mut attribution = Attribution::default();
+            attribution.sample(None, 0.0, None);
+            let mut tickets = vec![None; spans.len()];
+            let mut finished = 0.0;
+            let mut whole = 0.0;
+            for (index, (joules, idle_watts)) in steps.iter().enumerate() {
+                let to = (index + 1) as f64 * 0.1;
+                for (ticket, (began, long)) in tickets.iter_mut().zip(&spans) {
+                    if *began < to && ticket.is_none() {
+                        *ticket = Some(attribution.begin((), *began));
+                    }
+                    if let (Some(ticket), true) = (*ticket, began + long < to) {
+                        attribution.end(ticket, began + long);
+                    }
+                }
+                whole += joules.unwrap_or(0.0);
+                let sampled = attribution.sample(*joules, to, *idle_watts);
+                finished += sampled.finished.iter().map(|(_, joules)| joules).sum::<f64>();
+            }
+            let Totals { inference, idle, unattributed, .. } = attribution.take_totals();
+            prop_assert!((inference + idle + unattributed - whole).abs() < 1e-9 * whole.max(1.0));
+            prop_assert!(finished <= inference + 1e-9);
+        }
+    }
+
     #[test]
     fn an_inference_is_known_once_its_last_sample_is() {
         let mut attribution = Attribution::default();
