@@ -1,6 +1,6 @@
 //! Readers on trees as real devices show them, written file by file.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use tempfile::TempDir;
 
@@ -254,4 +254,65 @@ fn every_name_is_one_of_the_contract() {
     use fathomline_wire::names::{ENERGY_SCOPES, ENERGY_SOURCES};
     let reading = find(laptop().path(), None, false).unwrap().reading;
     assert!(ENERGY_SOURCES.contains(&reading.source) && ENERGY_SCOPES.contains(&reading.scope));
+}
+
+/// Draws 3 W all the time, and what it is told on top.
+#[derive(Debug)]
+struct Fake {
+    last: Option<f64>,
+    above: Arc<Mutex<Option<f64>>>,
+}
+
+impl Source for Fake {
+    fn joules(&mut self, at: f64) -> Option<f64> {
+        let last = self.last.replace(at)?;
+        Some(3.0 * (at - last) + self.above.lock().unwrap().take()?)
+    }
+}
+
+#[test]
+fn idle_is_learnt_first_and_then_taken_off() {
+    let above = Arc::new(Mutex::new(Some(0.0)));
+    let source = Fake {
+        last: None,
+        above: Arc::clone(&above),
+    };
+    let energy = Energy::new(Found {
+        sampling: Duration::ZERO,
+        ..Found::new(source, "measured.rail", "module")
+    });
+    let sample = |joules| {
+        *above.lock().unwrap() = joules;
+        std::thread::sleep(Duration::from_millis(1));
+        energy.sample()
+    };
+    let series = SeriesKey {
+        variant: 0,
+        operation: None,
+    };
+    let infer = |joules| {
+        let ticket = energy.begin(series, Instant::now());
+        energy.end(ticket, Instant::now());
+        sample(joules)
+    };
+    let nothing: Vec<(SeriesKey, f64)> = Vec::new();
+    (0..20).for_each(|_| assert_eq!(sample(Some(0.0)), nothing));
+    let before = energy.take_totals();
+    let [None, None, Some(unattributed)] = energy.uses(before).unwrap() else {
+        panic!("nothing is known of idle yet");
+    };
+    assert!(unattributed > 0.0);
+    let [(_, joules)] = infer(Some(5.0))[..] else {
+        panic!("one inference ended");
+    };
+    assert!((joules - 5.0).abs() < 0.05, "{joules}");
+    // A sensor that fails takes this inference's joules with it, and no others.
+    assert_eq!(infer(None), nothing);
+    assert_eq!(infer(Some(2.0)).len(), 1);
+    let [Some(inference), Some(idle), Some(_)] = energy.uses(energy.take_totals()).unwrap() else {
+        panic!("all uses are known");
+    };
+    assert!((inference - 7.0).abs() < 0.1, "{inference}");
+    assert!(idle > 0.0);
+    assert_eq!(energy.uses(energy.take_totals()), None);
 }
