@@ -31,6 +31,16 @@ const WINDOW: Duration = Duration::from_secs(60);
 const WINDOWS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(6 * 3600);
 
+/// What a day of windows of that length may cost.
+const DAILY_BYTES: u64 = 2 * 1024 * 1024;
+
+/// A few windows must fit into every day.
+const DAILY_BYTES_MIN: u64 = 16 * 1024;
+
+/// Where bytes cost money.
+const METERED_WINDOW: Duration = Duration::from_secs(30 * 60);
+const METERED_BYTES: u64 = 64 * 1024;
+
 /// Default cap of the spool: days of one-minute windows.
 const SPOOL_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -48,7 +58,8 @@ pub struct Builder {
     device_model: Option<String>,
     site: Option<String>,
     environment: Option<String>,
-    window: Duration,
+    window: Option<Duration>,
+    daily_bytes: Option<u64>,
     spool: Option<PathBuf>,
     spool_bytes: u64,
     energy: bool,
@@ -80,6 +91,7 @@ pub(crate) struct Settings {
     pub(crate) site: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) window: Duration,
+    pub(crate) daily_bytes: Option<u64>,
     pub(crate) spool: PathBuf,
     pub(crate) spool_bytes: u64,
     pub(crate) energy: bool,
@@ -122,7 +134,8 @@ impl Builder {
             device_model: None,
             site: None,
             environment: None,
-            window: WINDOW,
+            window: None,
+            daily_bytes: None,
             spool: None,
             spool_bytes: SPOOL_BYTES,
             energy: true,
@@ -208,8 +221,21 @@ impl Builder {
 
     /// How long a window is: 100 ms to 6 h, a minute unless set.
     pub fn window(mut self, length: Duration) -> Self {
-        self.window = length;
+        self.window = Some(length);
         self
+    }
+
+    /// Most bytes of bodies in a day (UTC), 16 KiB at least. As they run out windows grow longer,
+    /// and nothing is lost but resolution. 2 MiB unless this or [`window`](Self::window) is set;
+    /// with a window of your own there is no limit unless you set one.
+    pub fn daily_bytes(mut self, bytes: u64) -> Self {
+        self.daily_bytes = Some(bytes);
+        self
+    }
+
+    /// For connections that cost money: windows of 30 minutes, at most 64 KiB a day.
+    pub fn metered(self) -> Self {
+        self.window(METERED_WINDOW).daily_bytes(METERED_BYTES)
     }
 
     /// Folder of the windows that wait. Each line needs its own. Unless set, a folder named after
@@ -242,7 +268,7 @@ impl Builder {
     /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `_METRICS_ENDPOINT`,
     /// `OTEL_EXPORTER_OTLP_HEADERS` (its bearer token), `OTEL_METRIC_EXPORT_INTERVAL`,
     /// `OTEL_SDK_DISABLED`, and `FATHOMLINE_` `ENDPOINT`, `TOKEN`, `SPOOL`, `SPOOL_BYTES`,
-    /// `WINDOW_SECONDS`, `DEVICE_CLASS`, `SITE`, `INSTALLATION`, `EVERY_NTH_TOKEN`,
+    /// `DAILY_BYTES`, `WINDOW_SECONDS`, `DEVICE_CLASS`, `SITE`, `INSTALLATION`, `EVERY_NTH_TOKEN`,
     /// `EVERY_NTH_PROMPT`. One that is set and empty counts as unset.
     ///
     /// # Errors
@@ -320,7 +346,11 @@ impl Builder {
             device_model: self.device_model,
             site: self.site,
             environment: self.environment,
-            window: self.window,
+            window: self.window.unwrap_or(WINDOW),
+            // Who chooses a window has chosen its cost.
+            daily_bytes: self
+                .daily_bytes
+                .or(self.window.is_none().then_some(DAILY_BYTES)),
             spool_bytes: self.spool_bytes,
             energy: self.energy,
             watts_per_core: self.watts_per_core,
@@ -374,8 +404,16 @@ impl Builder {
                 "it must have visible ASCII characters only",
             ));
         }
-        if !WINDOWS.contains(&self.window) {
-            let window = format!("{:?}", self.window);
+        if self
+            .daily_bytes
+            .is_some_and(|bytes| bytes < DAILY_BYTES_MIN)
+        {
+            let bytes = self.daily_bytes.unwrap_or_default().to_string();
+            return Err(invalid("daily bytes", &bytes, "it must be 16384 at least"));
+        }
+        let window = self.window.unwrap_or(WINDOW);
+        if !WINDOWS.contains(&window) {
+            let window = format!("{window:?}");
             return Err(invalid("window", &window, "it must be from 100 ms to 6 h"));
         }
         if self.spool_bytes < CAP_BYTES_MIN {
@@ -496,6 +534,7 @@ mod tests {
                 builder().estimated_watts_per_core(-1.0),
                 "cannot declare watts per core \"-1\"",
             ),
+            (builder().daily_bytes(7), "cannot declare daily bytes \"7\""),
             (builder().site(""), "cannot declare site"),
             (
                 builder().projections(7, 17),

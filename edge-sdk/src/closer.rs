@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    budget::Budget,
     line::Shared,
     otlp::{self, DeviceState},
     sampler,
@@ -16,20 +17,34 @@ use crate::{
 };
 
 /// Closes a window every `length` until the line shuts down, and then a last, shorter one.
-pub(crate) fn run(shared: &Shared, length: Duration) {
+/// With a budget, windows grow longer than that as the day's bytes run out.
+pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>) {
+    if let Some(budget) = &mut budget {
+        let kept = with_spool(shared, Spool::budget);
+        budget.resume(&kept.unwrap_or_default());
+    }
     let mut closer = Closer {
         windows: Windows::begin(shared.clock.unix_nano()),
         refused: false,
+        budget,
+        last: false,
     };
     let mut due = Instant::now() + length;
     loop {
         let closing = shared.bell.sleep(due);
+        closer.last = closing;
         closer.close(shared);
         if closing {
             shared.bell.closed();
             return;
         }
         due = next(due, Instant::now(), length);
+        if let Some(budget) = &mut closer.budget {
+            let longer = budget.next_window(length, shared.clock.unix_nano());
+            if longer > length {
+                due = due.max(Instant::now() + longer);
+            }
+        }
     }
 }
 
@@ -46,6 +61,9 @@ struct Closer {
     windows: Windows,
     /// The last window could not be kept; said once, not every second.
     refused: bool,
+    budget: Option<Budget>,
+    /// The line shuts down: what is not kept now never is.
+    last: bool,
 }
 
 impl Closer {
@@ -79,6 +97,16 @@ impl Closer {
         let joules = energy.map(|energy| (energy, energy.take_totals()));
         device.energy = joules.and_then(|(energy, totals)| energy.uses(totals));
         let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
+        let bytes = body.len() as u64;
+        let fits = self
+            .budget
+            .as_mut()
+            .is_none_or(|budget| budget.allows(bytes, now));
+        // Better a few bytes over than a window lost.
+        if !fits && !self.last {
+            shared.meter.restore(sketches);
+            return;
+        }
         let entry = Entry {
             sequence: window.sequence,
             reports_dropped: device.windows_dropped,
@@ -88,6 +116,10 @@ impl Closer {
             Appended::Kept => {
                 self.windows.commit(&window);
                 self.refused = false;
+                if let Some(budget) = &mut self.budget {
+                    budget.spend(bytes, now);
+                    spool.note_budget(&budget.kept());
+                }
                 shared.bell.appended();
             }
             Appended::RolledBack(error) => {
@@ -106,6 +138,11 @@ impl Closer {
             }
         }
     }
+}
+
+fn with_spool<T>(shared: &Shared, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
+    let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+    spool.as_mut().map(act)
 }
 
 #[cfg(test)]

@@ -62,7 +62,8 @@ const TEXTS: [(&str, Text); 9] = [
     ("FATHOMLINE_INSTALLATION", |b, v| b.installation(v)),
 ];
 
-const NUMBERS: [(&str, Number); 5] = [
+const NUMBERS: [(&str, Number); 6] = [
+    ("FATHOMLINE_DAILY_BYTES", |b, bytes| b.daily_bytes(bytes)),
     ("OTEL_METRIC_EXPORT_INTERVAL", |b, ms| {
         b.window(Duration::from_millis(ms))
     }),
@@ -171,7 +172,7 @@ mod tests {
             "service: Some(\"kiosk\")",
             "site: Some(\"north wing\")",
             "endpoint: \"http://metrics:4318/v1/metrics\"",
-            "window: 30s",
+            "window: Some(30s)",
             "spool_bytes: 1048576",
         ] {
             assert!(said.contains(wanted), "{wanted} is not in {said}");

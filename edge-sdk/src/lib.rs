@@ -4,15 +4,15 @@
 //! |---|---|
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
 //! | `environment` | the same from environment variables |
-//! | `line` | start, end, and the two threads: nothing else runs |
+//! | `line` | start, end, and the three threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
-//! | `energy`, `device`, `sampler` | joules, heat, load and battery, read on a thread of their own |
+//! | `energy`, `device`, `sampler` | joules, heat, load and battery, on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
-//! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
+//! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `refuge` | where windows go while the spool folder cannot be written |
 //! | `sender` | uploads, replies, waits |
@@ -21,6 +21,7 @@
 #![deny(missing_docs)]
 
 mod bell;
+mod budget;
 mod builder;
 #[cfg(feature = "candle")]
 mod candle;

@@ -16,6 +16,7 @@ use fathomline_wire::names;
 
 use crate::{
     bell::Bell,
+    budget::Budget,
     builder::{Builder, Settings},
     clock::Clock,
     closer,
@@ -197,8 +198,9 @@ impl Fathomline {
         spawn("fathomline-sampler", move || {
             sampler::run(&sampling);
         })?;
+        let budget = settings.daily_bytes.map(Budget::new);
         spawn("fathomline-closer", move || {
-            closer::run(&shared, settings.window)
+            closer::run(&shared, settings.window, budget)
         })?;
         Ok(line)
     }

@@ -405,3 +405,39 @@ fn many_lines_live_in_one_program() {
         assert_eq!(total(&own, "fathomline.output.surprisal"), 50, "device {n}");
     }
 }
+
+#[test]
+fn a_spent_day_costs_no_more_bytes_and_no_counts() {
+    const LIMIT: u64 = 16 * 1024;
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    let limited = || {
+        builder(&server, spool.path())
+            .daily_bytes(LIMIT)
+            .start()
+            .unwrap()
+    };
+    let line = limited();
+    for _ in 0..30 {
+        infer(&line);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let before_the_end = server.requests();
+    line.shutdown(FLUSH);
+    let spent: usize = before_the_end
+        .iter()
+        .map(|request| request.body.len())
+        .sum();
+    assert!(spent as u64 <= LIMIT, "{spent} bytes");
+    assert_eq!(total(&server.requests(), "fathomline.output.finish"), 30);
+    // The account outlives the process.
+    let account = std::fs::read_to_string(spool.path().join("budget")).unwrap();
+    let bytes: usize = server
+        .requests()
+        .iter()
+        .map(|request| request.body.len())
+        .sum();
+    assert!(
+        account.trim_end().ends_with(&format!(" {bytes}")),
+        "{account} {bytes}"
+    );
+}
