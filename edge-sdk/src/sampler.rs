@@ -1,6 +1,6 @@
 //! The thread that looks at the device. In: sensors. Out: joules for inferences that ended, and
-//! what a window says about the device. Looks ten times a second while energy is read, because
-//! sensors show power of a moment, else once; far apart from the inference path.
+//! what a window says about the device. Looks up to ten times a second while energy is read, as the
+//! source needs it, else once; far apart from the inference path.
 
 use std::{
     path::Path,

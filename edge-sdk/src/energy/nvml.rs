@@ -7,8 +7,8 @@ use std::{fmt::Debug, time::Duration};
 
 use super::{Integral, SAMPLING, Source};
 
-/// Counters move every 20 to 100 ms, so ten times that tells power to a tenth.
-const COUNTER_SAMPLING: Duration = Duration::from_secs(1);
+/// Their counters move every 20 to 100 ms, so ten times that tells power to a tenth.
+const BOARD_SAMPLING: Duration = Duration::from_secs(1);
 
 /// What the library says, board by board. `None` where a board cannot say it.
 pub(super) trait Boards: Debug + Send {
@@ -49,7 +49,7 @@ impl<B> Gpus<B> {
     pub(super) fn sampling(&self) -> Duration {
         let counted = |meter: &Meter| matches!(meter, Meter::Counter { .. });
         if self.meters.iter().all(counted) {
-            COUNTER_SAMPLING
+            BOARD_SAMPLING
         } else {
             SAMPLING
         }
@@ -155,7 +155,7 @@ mod tests {
     fn counters_of_all_boards_add_up() {
         let (answers, gpus) = gpus(&[(Some(5_000), Some(99)), (Some(70_000), None)]);
         let mut gpus = gpus.unwrap();
-        assert_eq!(gpus.sampling(), COUNTER_SAMPLING);
+        assert_eq!(gpus.sampling(), BOARD_SAMPLING);
         assert_eq!(gpus.joules(0.0), None);
         *answers.lock().unwrap() = vec![(Some(6_500), None), (Some(72_000), None)];
         assert_eq!(gpus.joules(1.0), Some(3.5));

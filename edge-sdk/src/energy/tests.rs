@@ -270,6 +270,12 @@ impl Source for Fake {
     }
 }
 
+fn idle_of(watts: f64) -> Idle {
+    let mut idle = Idle::default();
+    (0..10).for_each(|n| idle.saw(watts, 1.0, f64::from(n)));
+    idle
+}
+
 #[test]
 fn idle_is_learnt_first_and_then_taken_off() {
     let above = Arc::new(Mutex::new(Some(0.0)));
@@ -296,12 +302,14 @@ fn idle_is_learnt_first_and_then_taken_off() {
         sample(joules)
     };
     let nothing: Vec<(SeriesKey, f64)> = Vec::new();
-    (0..20).for_each(|_| assert_eq!(sample(Some(0.0)), nothing));
-    let before = energy.take_totals();
-    let [None, None, Some(unattributed)] = energy.uses(before).unwrap() else {
+    assert_eq!(sample(Some(0.0)), nothing);
+    let [None, None, Some(unattributed)] = energy.uses(energy.take_totals()).unwrap() else {
         panic!("nothing is known of idle yet");
     };
     assert!(unattributed > 0.0);
+    assert_eq!(energy.lock_sensor().idle.as_ref().unwrap().samples(), 1);
+    // The rest of the seconds that it takes.
+    energy.lock_sensor().idle = Some(idle_of(3.0));
     let [(_, joules)] = infer(Some(5.0))[..] else {
         panic!("one inference ended");
     };
