@@ -233,6 +233,35 @@ fn a_battery_speaks_while_it_discharges() {
 }
 
 #[test]
+fn two_batteries_are_one_device_and_a_mouse_is_none() {
+    let root = tree(&[]);
+    let set = |battery: &str, file: &str, text: &str| {
+        let path = format!("sys/class/power_supply/{battery}/{file}");
+        write(root.path(), &path, text);
+    };
+    for (battery, status, power) in [
+        ("BAT0", "Discharging", "6000000"),
+        ("BAT1", "Not charging", "0"),
+        ("mouse", "Discharging", "50000"),
+    ] {
+        set(battery, "type", "Battery");
+        set(battery, "status", status);
+        set(battery, "power_now", power);
+    }
+    set("mouse", "scope", "Device");
+    let mut batteries = battery::find(root.path()).unwrap();
+    batteries.joules(0.0);
+    assert_eq!(batteries.joules(1.0), Some(6.0));
+    // The first is empty, the second takes over.
+    set("BAT0", "status", "Not charging");
+    set("BAT1", "status", "Discharging");
+    set("BAT1", "power_now", "8000000");
+    assert_eq!(batteries.joules(2.0), Some(7.0));
+    set("BAT0", "status", "Charging");
+    assert_eq!(batteries.joules(3.0), None);
+}
+
+#[test]
 fn without_a_sensor_there_is_a_declared_estimate_or_nothing() {
     let stat = "1 (a (b) c) R 0 1 1 0 -1 4194304 500 0 0 0 150 50 0 0 20 0 1 0 100";
     let root = tree(&[("proc/self/stat", stat)]);
@@ -256,7 +285,7 @@ fn every_name_is_one_of_the_contract() {
     assert!(ENERGY_SOURCES.contains(&reading.source) && ENERGY_SCOPES.contains(&reading.scope));
 }
 
-/// Draws 3 W all the time, and what it is told on top.
+/// Draws 30 mW all the time, and what it is told on top.
 #[derive(Debug)]
 struct Fake {
     last: Option<f64>,
@@ -266,7 +295,7 @@ struct Fake {
 impl Source for Fake {
     fn joules(&mut self, at: f64) -> Option<f64> {
         let last = self.last.replace(at)?;
-        Some(3.0 * (at - last) + self.above.lock().unwrap().take()?)
+        Some(0.03 * (at - last) + self.above.lock().unwrap().take()?)
     }
 }
 
@@ -309,7 +338,7 @@ fn idle_is_learnt_first_and_then_taken_off() {
     assert!(unattributed > 0.0);
     assert_eq!(energy.lock_sensor().idle.as_ref().unwrap().samples(), 1);
     // The rest of the seconds that it takes.
-    energy.lock_sensor().idle = Some(idle_of(3.0));
+    energy.lock_sensor().idle = Some(idle_of(0.03));
     let [(_, joules)] = infer(Some(5.0))[..] else {
         panic!("one inference ended");
     };
