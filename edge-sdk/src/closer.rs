@@ -8,6 +8,7 @@ use crate::{
     budget::Budget,
     line::Shared,
     otlp::{self, DeviceState},
+    sampler,
     spool::{Appended, Entry, Spool},
     windows::Windows,
 };
@@ -77,6 +78,7 @@ impl Closer {
     }
 
     fn close_into(&mut self, shared: &Shared, spool: &mut Spool) {
+        sampler::sample_energy(&shared.meter);
         let now = shared.clock.unix_nano();
         let sketches = shared.meter.take();
         // After the sketches: whatever they name is among them.
@@ -87,8 +89,10 @@ impl Closer {
             windows_dropped: spool.unreported(),
             ..DeviceState::default()
         };
+        shared.surroundings.report(&mut device);
         let energy = shared.meter.energy();
-        shared.surroundings.report(energy, &mut device);
+        let joules = energy.map(|energy| (energy, energy.take_totals()));
+        device.energy = joules.and_then(|(energy, totals)| energy.uses(totals));
         let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
         let bytes = body.len() as u64;
         let fits = self
@@ -117,6 +121,9 @@ impl Closer {
             }
             Appended::RolledBack(error) => {
                 shared.meter.restore(sketches);
+                if let Some((energy, totals)) = joules {
+                    energy.put_back(totals);
+                }
                 shared.tally.held();
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");

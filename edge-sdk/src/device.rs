@@ -82,8 +82,19 @@ impl Device {
     fn load(&self) -> Option<f64> {
         let text = text(&self.root.join("proc/loadavg"))?;
         let minute: f64 = text.split(' ').next()?.parse().ok()?;
-        let cores = std::thread::available_parallelism().ok()?;
-        Some(minute / cores.get() as f64)
+        Some(minute / self.cores()?)
+    }
+
+    /// Cores of the device that run, as in `0-3,6`. Not those this process may use: the load is the
+    /// whole device's.
+    fn cores(&self) -> Option<f64> {
+        let text = text(&self.root.join("sys/devices/system/cpu/online"))?;
+        let ranges = text.split(',').map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            Some(f64::from(last.checked_sub(first)?) + 1.0)
+        });
+        ranges.sum()
     }
 
     /// The hottest zone; zones that are switched off answer with an error or nonsense.
@@ -95,24 +106,35 @@ impl Device {
             .reduce(f64::max)
     }
 
-    /// Held back now: a cooling device of the processor is at work, or the processor counted
-    /// throttle events since the last look. Unknown where neither is shown.
+    /// Held back now: a cooling device of the processor is at work, the processor counted throttle
+    /// events since the last look, or a board's firmware says so. Unknown where none is shown. Not
+    /// from the clock's frequency: a low one may mean that there is nothing to do.
     fn is_throttled(&mut self) -> Option<bool> {
         let events = self.throttle_events();
         let before = std::mem::replace(&mut self.throttles, events);
         let counted = events.zip(before).map(|(now, before)| now > before);
-        let cooling = self.is_cooling();
-        match (counted, cooling) {
-            (None, None) => None,
-            (counted, cooling) => Some(counted == Some(true) || cooling == Some(true)),
-        }
+        let signs = [counted, self.is_cooling(), self.is_held_by_firmware()];
+        signs.into_iter().flatten().reduce(|a, b| a | b)
     }
 
     fn throttle_events(&self) -> Option<f64> {
         let processors = folders(&self.root.join("sys/devices/system/cpu")).into_iter();
-        let counts =
-            processors.filter_map(|cpu| number(&cpu.join("thermal_throttle/core_throttle_count")));
+        let counts = processors.flat_map(|cpu| {
+            let of = |file| number(&cpu.join("thermal_throttle").join(file));
+            let counts = [of("core_throttle_count"), of("package_throttle_count")];
+            counts.into_iter().flatten()
+        });
         counts.reduce(|a, b| a + b)
+    }
+
+    /// A Raspberry Pi's firmware throttles without asking Linux, and tells in bits, hexadecimal.
+    fn is_held_by_firmware(&self) -> Option<bool> {
+        /// Frequency capped, throttled, or at the soft temperature limit, now.
+        const HELD: u32 = 0b1110;
+        let file = "sys/devices/platform/soc/soc:firmware/get_throttled";
+        let text = text(&self.root.join(file))?;
+        let digits = text.trim_start_matches("0x");
+        Some(u32::from_str_radix(digits, 16).ok()? & HELD != 0)
     }
 
     fn is_cooling(&self) -> Option<bool> {
@@ -196,6 +218,7 @@ mod tests {
             "MemTotal: 9 kB\nMemAvailable:    1024 kB",
         );
         write(root.path(), "proc/loadavg", "1.50 0.9 0.5 1/100 42");
+        write(root.path(), "sys/devices/system/cpu/online", "0-3,6,8-9");
         write(root.path(), "sys/class/thermal/thermal_zone0/temp", "48500");
         write(root.path(), "sys/class/thermal/thermal_zone1/temp", "61200");
         write(
@@ -207,7 +230,7 @@ mod tests {
         assert_eq!(state.memory_usage, Some(2_097_152.0));
         assert_eq!(state.memory_available, Some(1_048_576.0));
         assert_eq!(state.temperature, Some(61.2));
-        assert!(state.load.is_some_and(|load| load > 0.0 && load <= 1.5));
+        assert_eq!(state.load, Some(1.5 / 7.0));
     }
 
     #[test]
@@ -246,5 +269,38 @@ mod tests {
         assert_eq!((state.throttled, state.on_battery), (Some(0.75), Some(0.5)));
         let state = report(&mut device);
         assert_eq!((state.throttled, state.on_battery), (None, None));
+    }
+
+    #[test]
+    fn a_boards_firmware_says_what_holds_the_processor_now_and_not_what_did() {
+        let root = tempfile::tempdir().unwrap();
+        let file = "sys/devices/platform/soc/soc:firmware/get_throttled";
+        let mut device = Device::new(root.path());
+        // Too little voltage now, and capped earlier; then capped; then too hot; then nonsense.
+        for bits in ["50001", "0x2", "8", "?"] {
+            write(root.path(), file, bits);
+            device.sample();
+        }
+        assert_eq!(report(&mut device).throttled, Some(2.0 / 3.0));
+    }
+
+    #[test]
+    fn a_package_that_throttles_holds_its_cores_and_a_mouse_is_no_battery() {
+        let root = tempfile::tempdir().unwrap();
+        let count = "sys/devices/system/cpu/cpu2/thermal_throttle/package_throttle_count";
+        write(root.path(), count, "1");
+        let mouse = "sys/class/power_supply/hidpp_battery_0";
+        write(root.path(), &format!("{mouse}/type"), "Battery");
+        write(root.path(), &format!("{mouse}/scope"), "Device");
+        write(root.path(), &format!("{mouse}/status"), "Discharging");
+        write(root.path(), "sys/class/power_supply/AC/type", "Mains");
+        write(root.path(), "sys/class/power_supply/AC/online", "1");
+        let mut device = Device::new(root.path());
+        device.sample();
+        write(root.path(), count, "2");
+        write(root.path(), "sys/class/power_supply/AC/online", "0");
+        device.sample();
+        let state = report(&mut device);
+        assert_eq!((state.throttled, state.on_battery), (Some(0.5), Some(0.5)));
     }
 }

@@ -67,7 +67,7 @@ impl Inference {
         let started = Instant::now();
         let energy = shard.energy();
         Self {
-            energy: energy.and_then(|energy| energy.begin(series, started)),
+            energy: energy.map(|energy| energy.begin(series, started)),
             samples_prompt: shard.samples_prompt(),
             shard: Arc::clone(shard),
             series,

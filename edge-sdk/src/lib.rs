@@ -5,7 +5,7 @@
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
 //! | `environment` | the same from a file and from environment variables |
 //! | `destination` | where windows go, with which headers |
-//! | `line` | start, end, and the two threads: nothing else runs |
+//! | `line` | start, end, and the three threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |

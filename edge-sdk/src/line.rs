@@ -166,7 +166,10 @@ impl Fathomline {
         };
         let root = Path::new("/");
         let found = (settings.energy && !settings.plan.disabled)
-            .then(|| energy::find(root, settings.watts_per_core))
+            .then(|| {
+                let gpu = settings.model.may_run_on_gpu();
+                energy::find(root, settings.watts_per_core, gpu)
+            })
             .flatten();
         let envelope = Envelope {
             resource: resource(&settings, &installation, &boot),
@@ -177,11 +180,7 @@ impl Fathomline {
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            meter: Meter::new(
-                settings.model,
-                settings.plan,
-                found.as_ref().map(|_| Energy::new()),
-            ),
+            meter: Meter::new(settings.model, settings.plan, found.map(Energy::new)),
             spool: Mutex::new(spool),
             refuge,
             envelope,
@@ -209,7 +208,7 @@ impl Fathomline {
         })?;
         let sampling = Arc::clone(&shared);
         spawn("fathomline-sampler", move || {
-            sampler::run(&sampling, found);
+            sampler::run(&sampling);
         })?;
         let budget = settings.daily_bytes.map(Budget::new);
         spawn("fathomline-closer", move || {

@@ -128,6 +128,11 @@ impl Model {
         self
     }
 
+    /// Whether what a graphics board uses may be this model's doing.
+    pub(crate) fn may_run_on_gpu(&self) -> bool {
+        !self.backend.to_ascii_lowercase().starts_with("cpu")
+    }
+
     /// Short hash over weights, quantization, tokenizer, sampler and backend.
     pub fn variant(&self) -> String {
         let mut hash = Sha256::new();

@@ -63,8 +63,8 @@ pub(crate) struct DeviceState {
     pub(crate) on_battery: Option<f64>,
     /// Collector minus device, seconds.
     pub(crate) clock_offset: Option<f64>,
-    /// Joules since the last window: inference, idle, unattributed.
-    pub(crate) energy: Option<[f64; 3]>,
+    /// Joules since the last window: inference, idle, unattributed. What is not known is absent.
+    pub(crate) energy: Option<[Option<f64>; 3]>,
 }
 
 /// Where joules come from; see `names::ENERGY_SOURCES` and `names::ENERGY_SCOPES`.
@@ -279,10 +279,10 @@ impl Points<'_> {
 
     fn device_energy(&self, device: DeviceState) -> Option<Metric> {
         let uses = ENERGY_USES.iter().zip(device.energy?);
-        let points = uses.map(|(name, joules)| {
+        let points = uses.filter_map(|(name, joules)| {
             let mut attributes = vec![text(names::ENERGY_USE, name)];
             attributes.extend(self.energy_reading());
-            self.real(joules, attributes)
+            Some(self.real(joules?, attributes))
         });
         Some(metric(names::DEVICE_ENERGY, sum(points.collect())))
     }

@@ -1,6 +1,6 @@
 //! The thread that looks at the device. In: sensors. Out: joules for inferences that ended, and
-//! what a window says about the device. Looks ten times a second while energy is read, because
-//! sensors show power of a moment, else once; far apart from the inference path.
+//! what a window says about the device. Looks up to ten times a second while energy is read, as the
+//! source needs it, else once; far apart from the inference path.
 
 use std::{
     path::Path,
@@ -10,13 +10,11 @@ use std::{
 
 use crate::{
     device::Device,
-    energy::{Energy, Found},
     line::Shared,
-    meter::Signal,
+    meter::{Meter, Signal},
     otlp::DeviceState,
 };
 
-const ENERGY_PERIOD: Duration = Duration::from_millis(100);
 const DEVICE_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is known of the device, shared with whoever closes windows.
@@ -32,12 +30,9 @@ impl Surroundings {
         }
     }
 
-    /// Levels now, and shares and joules since the last window.
-    pub(crate) fn report(&self, energy: Option<&Energy>, state: &mut DeviceState) {
+    /// Levels now, and shares since the last window.
+    pub(crate) fn report(&self, state: &mut DeviceState) {
         self.with(|device| device.report(state));
-        let totals = energy.map(Energy::take_totals);
-        let totals = totals.filter(|totals| totals.measured);
-        state.energy = totals.map(|t| [t.inference, t.idle, t.unattributed]);
     }
 
     fn with(&self, act: impl FnOnce(&mut Device)) {
@@ -46,27 +41,28 @@ impl Surroundings {
 }
 
 /// Samples until the line shuts down.
-pub(crate) fn run(shared: &Shared, mut found: Option<Found>) {
-    let period = if found.is_some() {
-        ENERGY_PERIOD
-    } else {
-        DEVICE_PERIOD
-    };
+pub(crate) fn run(shared: &Shared) {
+    let energy = shared.meter.energy();
+    let period = energy.map_or(DEVICE_PERIOD, |energy| energy.sampling());
     let mut device_due = Instant::now();
     loop {
+        sample_energy(&shared.meter);
         let now = Instant::now();
         if now >= device_due {
             shared.surroundings.with(Device::sample);
             device_due = now + DEVICE_PERIOD;
         }
-        if let (Some(found), Some(energy)) = (&mut found, shared.meter.energy()) {
-            let joules = found.source.joules(energy.seconds(now));
-            for (series, joules) in energy.sample(joules, now) {
-                shared.meter.shard().value(series, Signal::Energy, joules);
-            }
-        }
         if shared.bell.sleep(now + period) {
             return;
         }
+    }
+}
+
+/// Reads the energy used since the last time, and records what ended inferences used. Also called
+/// when a window closes, so that it holds what ended in it, and the last window the last inference.
+pub(crate) fn sample_energy(meter: &Meter) {
+    let Some(energy) = meter.energy() else { return };
+    for (series, joules) in energy.sample() {
+        meter.shard().value(series, Signal::Energy, joules);
     }
 }

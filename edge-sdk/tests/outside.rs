@@ -5,6 +5,8 @@
 
 #[path = "outside/arrived.rs"]
 mod arrived;
+#[path = "outside/energy.rs"]
+mod energy;
 #[path = "outside/server.rs"]
 mod server;
 
@@ -16,7 +18,7 @@ use std::{
 
 use arrived::{metrics, total};
 use fathomline_edge::{Builder, Fathomline, Feedback, FinishReason, Operation};
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use server::{Reply, Request, Server};
 
 const FLUSH: Duration = Duration::from_secs(10);
@@ -418,49 +420,6 @@ fn many_lines_live_in_one_program() {
         let own: Vec<_> = requests.iter().filter(own).cloned().collect();
         assert_eq!(total(&own, "fathomline.output.surprisal"), 50, "device {n}");
     }
-}
-
-/// What an estimate needs is there on every Linux; a machine with a sensor sends what it measured.
-#[test]
-fn an_inference_says_what_it_used_and_where_the_number_comes_from() {
-    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
-    let line = builder(&server, spool.path())
-        .estimated_watts_per_core(4.0)
-        .start()
-        .unwrap();
-    // What idling costs must be known first.
-    thread::sleep(Duration::from_millis(2_600));
-    let op = line.operation(Operation::Chat);
-    let busy = Instant::now();
-    while busy.elapsed() < Duration::from_millis(500) {
-        std::hint::spin_loop();
-    }
-    op.finish(FinishReason::Stop);
-    thread::sleep(Duration::from_millis(400));
-    line.shutdown(FLUSH);
-    let requests = server.requests();
-    assert_eq!(total(&requests, "fathomline.inference.energy"), 1);
-    let metrics: Vec<_> = requests.iter().flat_map(metrics).collect();
-    let energy = |metric: &&Metric| metric.name == "fathomline.inference.energy";
-    let Some(Data::ExponentialHistogram(data)) = &metrics.iter().find(energy).unwrap().data else {
-        panic!("energy is a distribution");
-    };
-    let point = &data.data_points[0];
-    let keys: Vec<_> = point.attributes.iter().map(|a| a.key.as_str()).collect();
-    assert!(
-        keys.contains(&"fathomline.energy.source") && keys.contains(&"fathomline.energy.scope")
-    );
-    assert!(point.sum.unwrap() > 0.0);
-    assert!(
-        metrics
-            .iter()
-            .any(|metric| metric.name == "fathomline.device.energy")
-    );
-    assert!(
-        metrics
-            .iter()
-            .any(|metric| metric.name == "fathomline.device.memory.usage")
-    );
 }
 
 #[test]

@@ -1,9 +1,7 @@
-//! Who used which joules. In: inferences that begin and end, and samples of joules. Out: joules of
-//! each finished inference above idle; the rest is idle or unattributed, and all parts add up to
-//! what was read. Overlapping inferences share a sample by the seconds they ran in it. Pure: times
-//! are seconds on any one clock.
-
-use super::idle::Idle;
+//! Who used which joules. In: inferences that begin and end, samples of joules, and what idling
+//! draws. Out: joules of each finished inference above idle; the rest is idle or unattributed, and
+//! all parts add up to what was read. Overlapping inferences share a sample by the seconds they ran
+//! in it. Pure: times are seconds on any one clock.
 
 /// Running inferences told apart; the joules of further ones are unattributed.
 const RUNNING_MAX: usize = 1_024;
@@ -13,7 +11,11 @@ const SETTLING: f64 = 10.0;
 
 /// Names a running inference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
+pub(crate) enum Ticket {
+    Known(u64),
+    /// One of those that are only counted.
+    Beyond,
+}
 
 /// Joules by use since the last time they were taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,6 +25,27 @@ pub(crate) struct Totals {
     pub(crate) unattributed: f64,
     /// Whether anything was read.
     pub(crate) measured: bool,
+    /// Whether it could be told apart: before it is known what idling draws, it cannot.
+    pub(crate) told_apart: bool,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: Self) {
+        self.inference += other.inference;
+        self.idle += other.idle;
+        self.unattributed += other.unattributed;
+        self.measured |= other.measured;
+        self.told_apart |= other.told_apart;
+    }
+}
+
+/// What one sample brought to light.
+#[derive(Debug, PartialEq)]
+pub(super) struct Sampled<K> {
+    /// Joules of the inferences that ended, of which everything is known.
+    pub(super) finished: Vec<(K, f64)>,
+    /// Seconds and watts of the sample, if nothing ran in it and nothing had for a while.
+    pub(super) quiet: Option<(f64, f64)>,
 }
 
 #[derive(Debug)]
@@ -38,12 +61,14 @@ struct Running<K> {
 
 /// Attribution of one source.
 #[derive(Debug)]
-pub(crate) struct Attribution<K> {
+pub(super) struct Attribution<K> {
     running: Vec<Running<K>>,
     next: u64,
+    /// How many run that are not among `running`, and the most of them since the last sample.
+    beyond: u32,
+    beyond_most: u32,
     sampled: Option<f64>,
     busy_until: f64,
-    idle: Idle,
     totals: Totals,
 }
 
@@ -52,20 +77,23 @@ impl<K> Default for Attribution<K> {
         Self {
             running: Vec::new(),
             next: 0,
+            beyond: 0,
+            beyond_most: 0,
             sampled: None,
             busy_until: f64::NEG_INFINITY,
-            idle: Idle::default(),
             totals: Totals::default(),
         }
     }
 }
 
 impl<K: Copy> Attribution<K> {
-    pub(crate) fn begin(&mut self, key: K, at: f64) -> Option<Ticket> {
+    pub(super) fn begin(&mut self, key: K, at: f64) -> Ticket {
         if self.running.len() >= RUNNING_MAX {
-            return None;
+            self.beyond = self.beyond.saturating_add(1);
+            self.beyond_most = self.beyond_most.max(self.beyond);
+            return Ticket::Beyond;
         }
-        let ticket = Ticket(self.next);
+        let ticket = Ticket::Known(self.next);
         self.next += 1;
         self.running.push(Running {
             ticket,
@@ -75,10 +103,14 @@ impl<K: Copy> Attribution<K> {
             joules: 0.0,
             complete: self.sampled.is_some(),
         });
-        Some(ticket)
+        ticket
     }
 
-    pub(crate) fn end(&mut self, ticket: Ticket, at: f64) {
+    pub(super) fn end(&mut self, ticket: Ticket, at: f64) {
+        if ticket == Ticket::Beyond {
+            self.beyond = self.beyond.saturating_sub(1);
+            return;
+        }
         let found = self
             .running
             .iter_mut()
@@ -88,17 +120,44 @@ impl<K: Copy> Attribution<K> {
         }
     }
 
-    /// Joules since the last sample, `None` if they could not be read. Returns what the inferences
-    /// used that ended by `at`, of which everything is known.
-    pub(crate) fn sample(&mut self, joules: Option<f64>, at: f64) -> Vec<(K, f64)> {
-        let from = self.sampled.replace(at);
-        match (from.filter(|from| *from < at), joules) {
-            (Some(from), Some(joules)) => self.share(from, at, joules.max(0.0)),
-            _ => self.running.iter_mut().for_each(|r| r.complete = false),
-        }
+    /// Joules since the last sample, `None` if they could not be read, and the watts of idling if
+    /// they are known.
+    pub(super) fn sample(
+        &mut self,
+        joules: Option<f64>,
+        at: f64,
+        idle_watts: Option<f64>,
+    ) -> Sampled<K> {
+        let from = self.sampled.replace(at).filter(|from| *from < at);
+        let quiet = match (from, joules) {
+            (Some(from), Some(joules)) => {
+                let quiet = self.running.is_empty() && from >= self.busy_until;
+                self.share(from, at, joules.max(0.0), idle_watts);
+                quiet.then(|| (at - from, joules.max(0.0) / (at - from)))
+            }
+            _ => {
+                self.running.iter_mut().for_each(|r| r.complete = false);
+                None
+            }
+        };
         if !self.running.is_empty() {
             self.busy_until = at + SETTLING;
         }
+        self.beyond_most = self.beyond;
+        let finished = self.finished(at);
+        Sampled { finished, quiet }
+    }
+
+    pub(super) fn take_totals(&mut self) -> Totals {
+        std::mem::take(&mut self.totals)
+    }
+
+    /// Totals that were taken and did not arrive.
+    pub(super) fn put_back(&mut self, totals: Totals) {
+        self.totals.add(totals);
+    }
+
+    fn finished(&mut self, at: f64) -> Vec<(K, f64)> {
         let mut finished = Vec::new();
         self.running.retain(|running| {
             let over = running.ended.is_some_and(|ended| ended <= at);
@@ -110,42 +169,36 @@ impl<K: Copy> Attribution<K> {
         finished
     }
 
-    pub(crate) fn take_totals(&mut self) -> Totals {
-        std::mem::take(&mut self.totals)
-    }
-
-    fn share(&mut self, from: f64, to: f64, joules: f64) {
+    fn share(&mut self, from: f64, to: f64, joules: f64, idle_watts: Option<f64>) {
         self.totals.measured = true;
-        let seconds = to - from;
-        if self.running.is_empty() && from >= self.busy_until {
-            self.idle.saw(joules / seconds, to);
-        }
-        let Some(idle_watts) = self.idle.watts() else {
+        let Some(idle_watts) = idle_watts else {
             self.totals.unattributed += joules;
             self.running.iter_mut().for_each(|r| r.complete = false);
             return;
         };
-        self.split(from, to, joules, idle_watts);
+        self.totals.told_apart = true;
+        let idle = joules.min(idle_watts * (to - from));
+        self.totals.idle += idle;
+        self.split(from, to, joules - idle);
     }
 
-    /// `idle_watts` of the sample are idle; the rest goes to who ran in it.
-    fn split(&mut self, from: f64, to: f64, joules: f64, idle_watts: f64) {
-        let idle = joules.min(idle_watts * (to - from));
-        let above = joules - idle;
-        self.totals.idle += idle;
+    /// Joules above idle go to who ran in the sample.
+    fn split(&mut self, from: f64, to: f64, joules: f64) {
         let overlap = |running: &Running<K>| {
             let end = running.ended.unwrap_or(to).min(to);
             (end - running.began.max(from)).max(0.0)
         };
-        let whole: f64 = self.running.iter().map(overlap).sum();
-        if whole <= 0.0 {
-            self.totals.unattributed += above;
+        let known: f64 = self.running.iter().map(overlap).sum();
+        let whole = known + f64::from(self.beyond_most) * (to - from);
+        if known <= 0.0 {
+            self.totals.unattributed += joules;
             return;
         }
         for running in &mut self.running {
-            running.joules += above * overlap(running) / whole;
+            running.joules += joules * overlap(running) / whole;
         }
-        self.totals.inference += above;
+        self.totals.inference += joules * known / whole;
+        self.totals.unattributed += joules * (whole - known) / whole;
     }
 }
 
@@ -164,12 +217,12 @@ mod tests {
     ) -> (Vec<f64>, Attribution<usize>) {
         let mut attribution = Attribution::default();
         for (key, (began, ended)) in spans.iter().enumerate() {
-            let ticket = attribution.begin(key, *began).unwrap();
+            let ticket = attribution.begin(key, *began);
             attribution.end(ticket, *ended);
         }
         for (index, watts) in watts.iter().enumerate() {
             let from = index as f64 * seconds;
-            attribution.split(from, from + seconds, watts * seconds, idle);
+            attribution.share(from, from + seconds, watts * seconds, Some(idle));
         }
         let joules = attribution.running.iter().map(|r| r.joules).collect();
         (joules, attribution)
@@ -247,54 +300,123 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// The same through every door: gaps, unknown idle, inferences that begin and end between
+        /// samples or are never ended.
+        #[test]
+        fn nothing_read_is_lost_or_counted_twice(
+            steps in prop::collection::vec(
+                (prop::option::weighted(0.9, 0.0..5.0f64), prop::option::weighted(0.8, 0.0..20.0f64)),
+                1..40,
+            ),
+            spans in prop::collection::vec((0.0..4.0f64, 0.0..2.0f64), 0..10),
+        ) {
+            let mut attribution = Attribution::default();
+            attribution.sample(None, 0.0, None);
+            let mut tickets = vec![None; spans.len()];
+            let mut finished = 0.0;
+            let mut whole = 0.0;
+            for (index, (joules, idle_watts)) in steps.iter().enumerate() {
+                let to = (index + 1) as f64 * 0.1;
+                for (ticket, (began, long)) in tickets.iter_mut().zip(&spans) {
+                    if *began < to && ticket.is_none() {
+                        *ticket = Some(attribution.begin((), *began));
+                    }
+                    if let (Some(ticket), true) = (*ticket, began + long < to) {
+                        attribution.end(ticket, began + long);
+                    }
+                }
+                whole += joules.unwrap_or(0.0);
+                let sampled = attribution.sample(*joules, to, *idle_watts);
+                finished += sampled.finished.iter().map(|(_, joules)| joules).sum::<f64>();
+            }
+            let Totals { inference, idle, unattributed, .. } = attribution.take_totals();
+            prop_assert!((inference + idle + unattributed - whole).abs() < 1e-9 * whole.max(1.0));
+            prop_assert!(finished <= inference + 1e-9);
+        }
+    }
+
     #[test]
     fn an_inference_is_known_once_its_last_sample_is() {
         let mut attribution = Attribution::default();
-        attribution.sample(None, 0.0);
-        (1..=100).for_each(|n| {
-            attribution.sample(Some(2.0), f64::from(n));
-        });
-        let ticket = attribution.begin("chat", 100.5).unwrap();
-        assert_eq!(attribution.sample(Some(7.0), 101.0), vec![]);
-        attribution.end(ticket, 101.25);
-        // Buckets are 2 % wide, so idle is known to that.
-        let [(key, joules)] = attribution.sample(Some(3.0), 102.0)[..] else {
-            panic!("one inference ended");
-        };
-        assert_eq!(key, "chat");
-        assert!((joules - 6.0).abs() < 0.15, "{joules}");
-        let totals = attribution.take_totals();
-        let whole = totals.inference + totals.idle + totals.unattributed;
-        assert!(
-            totals.measured && (whole - 210.0).abs() < 1e-9,
-            "{totals:?}"
+        attribution.sample(None, 0.0, None);
+        assert_eq!(
+            attribution.sample(Some(2.0), 1.0, None).quiet,
+            Some((1.0, 2.0))
         );
-        assert!(!attribution.take_totals().measured);
+        let ticket = attribution.begin("chat", 1.5);
+        let sampled = attribution.sample(Some(7.0), 2.0, Some(2.0));
+        assert_eq!((sampled.finished, sampled.quiet), (vec![], None));
+        attribution.end(ticket, 2.25);
+        let sampled = attribution.sample(Some(3.0), 3.0, Some(2.0));
+        assert_eq!(sampled.finished, [("chat", 6.0)]);
+        let totals = attribution.take_totals();
+        assert_eq!(
+            (totals.inference, totals.idle, totals.unattributed),
+            (6.0, 4.0, 2.0)
+        );
+        assert!(totals.measured && totals.told_apart);
+        assert_eq!(attribution.take_totals(), Totals::default());
+        attribution.put_back(totals);
+        assert_eq!(attribution.take_totals(), totals);
+    }
+
+    #[test]
+    fn a_device_is_quiet_ten_seconds_after_its_last_inference() {
+        let mut attribution = Attribution::default();
+        attribution.sample(None, 0.0, None);
+        let ticket = attribution.begin((), 0.2);
+        attribution.end(ticket, 0.4);
+        let quiet: Vec<_> = (1..=13)
+            .filter(|second| {
+                let sampled = attribution.sample(Some(1.0), f64::from(*second), None);
+                sampled.quiet.is_some()
+            })
+            .collect();
+        assert_eq!(quiet, [12, 13]);
     }
 
     #[test]
     fn a_gap_in_the_readings_makes_energy_absent_and_not_small() {
         let mut attribution = Attribution::default();
-        (0..=100).for_each(|n| {
-            attribution.sample(Some(2.0), f64::from(n));
-        });
-        let ticket = attribution.begin("chat", 100.0).unwrap();
-        attribution.sample(None, 101.0);
+        attribution.sample(Some(2.0), 99.0, Some(2.0));
+        attribution.sample(Some(2.0), 100.0, Some(2.0));
+        let ticket = attribution.begin("chat", 100.0);
+        attribution.sample(None, 101.0, Some(2.0));
         attribution.end(ticket, 101.5);
-        assert_eq!(attribution.sample(Some(9.0), 102.0), vec![]);
-        // Nor does anything get joules before it is known what idling costs.
-        let mut fresh = Attribution::default();
-        fresh.sample(None, 0.0);
-        let ticket = fresh.begin("chat", 0.0).unwrap();
-        fresh.end(ticket, 0.5);
-        assert_eq!(fresh.sample(Some(5.0), 1.0), vec![]);
-        assert_eq!(fresh.take_totals().unattributed, 5.0);
+        let sampled = attribution.sample(Some(9.0), 102.0, Some(2.0));
+        assert_eq!(sampled.finished, vec![]);
     }
 
     #[test]
-    fn memory_is_bounded_whatever_runs() {
+    fn nothing_is_told_apart_before_it_is_known_what_idling_draws() {
         let mut attribution = Attribution::default();
-        let begun = (0..5_000).filter(|n| attribution.begin(*n, 0.0).is_some());
-        assert_eq!(begun.count(), RUNNING_MAX);
+        attribution.sample(None, 0.0, None);
+        let ticket = attribution.begin("chat", 0.0);
+        attribution.end(ticket, 0.5);
+        assert_eq!(attribution.sample(Some(5.0), 1.0, None).finished, vec![]);
+        let totals = attribution.take_totals();
+        assert_eq!(totals.unattributed, 5.0);
+        assert!(totals.measured && !totals.told_apart);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_beyond_it_takes_nobodys_place() {
+        let mut attribution = Attribution::default();
+        attribution.sample(None, 0.0, Some(0.0));
+        let tickets: Vec<_> = (0..2 * RUNNING_MAX)
+            .map(|n| attribution.begin(n, 0.0))
+            .collect();
+        assert_eq!(attribution.running.len(), RUNNING_MAX);
+        attribution.sample(Some(8.0), 1.0, Some(0.0));
+        for ticket in tickets {
+            attribution.end(ticket, 2.0);
+        }
+        let sampled = attribution.sample(Some(8.0), 2.0, Some(0.0));
+        assert_eq!(sampled.finished.len(), RUNNING_MAX);
+        let totals = attribution.take_totals();
+        assert!((totals.inference - 8.0).abs() < 1e-9, "{totals:?}");
+        assert!((totals.unattributed - 8.0).abs() < 1e-9, "{totals:?}");
+        assert_eq!((attribution.running.len(), attribution.beyond), (0, 0));
     }
 }

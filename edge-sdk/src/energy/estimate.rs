@@ -13,6 +13,7 @@ const TICKS: f64 = 100.0;
 /// Fields 14 and 15 of `/proc/self/stat`, counted behind the process's name.
 const USER_TIME: usize = 11;
 
+#[derive(Debug)]
 pub(super) struct Estimate {
     stat: PathBuf,
     watts: f64,

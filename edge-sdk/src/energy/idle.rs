@@ -1,13 +1,15 @@
 //! What the device draws when nothing infers. In: power of samples in which nothing ran. Out: its
-//! 5th percentile over the last 24 hours. Memory is bounded: one histogram an hour. Pure.
+//! 5th percentile over the last 24 hours. Memory is bounded: one histogram an hour. Pure: times are
+//! seconds on any one clock.
 
 use fathomline_wire::histogram::ExponentialHistogram;
 
 const HOURS: usize = 24;
 const HOUR: f64 = 3_600.0;
 
-/// Samples before anything is said.
-const SAMPLES_MIN: u64 = 20;
+/// Seconds, and samples, before anything is said.
+const SECONDS_MIN: f64 = 2.0;
+const SAMPLES_MIN: u64 = 5;
 
 /// Buckets 2.2 % wide.
 const SCALE: i32 = 5;
@@ -20,12 +22,13 @@ const QUANTILE: f64 = 0.05;
 pub(super) struct Idle {
     hours: Vec<(u64, ExponentialHistogram)>,
     watts: Option<f64>,
-    seen: u64,
+    samples: u64,
+    seconds: f64,
 }
 
 impl Idle {
-    /// A sample of so many watts ended at `at` seconds.
-    pub(super) fn saw(&mut self, watts: f64, at: f64) {
+    /// A sample of so many watts over so many seconds ended at `at`.
+    pub(super) fn saw(&mut self, watts: f64, seconds: f64, at: f64) {
         let hour = (at.max(0.0) / HOUR) as u64;
         if self.hours.last().is_none_or(|(last, _)| *last != hour) {
             self.hours.push((hour, ExponentialHistogram::new(SCALE)));
@@ -35,9 +38,12 @@ impl Idle {
         if let Some((_, histogram)) = self.hours.last_mut() {
             histogram.record(watts);
         }
-        self.seen += 1;
+        self.samples += 1;
+        self.seconds += seconds;
+        let said_too_little = self.samples < SAMPLES_MIN || self.seconds < SECONDS_MIN;
         // The quantile moves slowly and costs a merge of a day.
-        if self.watts.is_none() || self.seen.is_multiple_of(100) {
+        let due = self.watts.is_none() || self.samples.is_multiple_of(100);
+        if due && !said_too_little {
             self.watts = self.quantile();
         }
     }
@@ -50,10 +56,14 @@ impl Idle {
     fn quantile(&self) -> Option<f64> {
         let mut day = ExponentialHistogram::new(SCALE);
         self.hours.iter().for_each(|(_, hour)| day.merge(hour));
-        if day.count < SAMPLES_MIN {
-            return None;
-        }
         day.quantile(QUANTILE)
+    }
+}
+
+#[cfg(test)]
+impl Idle {
+    pub(super) fn samples(&self) -> u64 {
+        self.samples
     }
 }
 
@@ -64,15 +74,24 @@ mod tests {
     #[test]
     fn idle_is_low_but_not_the_lowest_and_forgets_after_a_day() {
         let mut idle = Idle::default();
-        (0..19).for_each(|n| idle.saw(3.0, f64::from(n)));
+        (0..4).for_each(|n| idle.saw(3.0, 1.0, f64::from(n)));
         assert_eq!(idle.watts(), None);
-        (0..1_000).for_each(|n| idle.saw(3.0 + f64::from(n % 100) / 50.0, f64::from(n)));
+        (0..1_000).for_each(|n| idle.saw(3.0 + f64::from(n % 100) / 50.0, 1.0, f64::from(n)));
         let watts = idle.watts().unwrap();
         assert!((2.95..3.2).contains(&watts), "{watts}");
         // A warmer day later.
-        (0..1_000).for_each(|n| idle.saw(6.0, 30.0 * HOUR + f64::from(n)));
+        (0..1_000).for_each(|n| idle.saw(6.0, 1.0, 30.0 * HOUR + f64::from(n)));
         let watts = idle.watts().unwrap();
         assert!((5.8..=6.0).contains(&watts), "{watts}");
         assert!(idle.hours.len() <= HOURS);
+    }
+
+    #[test]
+    fn two_seconds_are_needed_however_many_samples_they_are() {
+        let mut idle = Idle::default();
+        (1..20).for_each(|n| idle.saw(3.0, 0.1, f64::from(n) / 10.0));
+        assert_eq!(idle.watts(), None);
+        idle.saw(3.0, 0.2, 2.0);
+        assert!(idle.watts().is_some());
     }
 }
