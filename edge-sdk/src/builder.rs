@@ -11,6 +11,14 @@ use fathomline_wire::{
     limits::{LABEL_BYTES_MAX, LABELS_MAX},
 };
 
+#[cfg(feature = "otel-bridge")]
+use std::sync::Arc;
+
+#[cfg(feature = "otel-bridge")]
+use crate::{
+    bridge::{self, Instruments},
+    installation, line,
+};
 use crate::{
     error::Error,
     line::Fathomline,
@@ -215,6 +223,49 @@ impl Builder {
     pub fn projections(mut self, seed: u64, components: usize) -> Self {
         self.plan.projections = Some(projection::Plan { seed, components });
         self
+    }
+
+    /// Records on instruments of `provider`, the application's own OpenTelemetry pipeline, instead
+    /// of the spool. Endpoint, token, window and spool have no effect then, the line starts no
+    /// thread, and [`Health`](crate::Health) stays empty; flushing is the provider's. A record
+    /// costs what the OpenTelemetry SDK takes for it, on the thread that infers.
+    ///
+    /// For the figures our own exporter sends, build the provider with
+    /// [`bridge_view`](Self::bridge_view) and [`bridge_resource`](Self::bridge_resource), and its
+    /// exporter with delta temporality; cumulative sums of a device that restarts are ambiguous.
+    /// What belongs to a device or to our spool and no inference (memory, temperature, the window's
+    /// sequence) is not bridged, so the collector cannot tell lost windows from idle ones.
+    #[cfg(feature = "otel-bridge")]
+    pub fn bridge(mut self, provider: &impl opentelemetry::metrics::MeterProvider) -> Self {
+        self.plan.instruments = Some(Arc::new(Instruments::new(provider)));
+        self
+    }
+
+    /// For `MeterProviderBuilder::with_view`: aggregates our distributions as exponential
+    /// histograms of the contract's scale and at most 160 buckets; touches nobody else's
+    /// instruments.
+    #[cfg(feature = "otel-bridge")]
+    pub fn bridge_view(
+        instrument: &opentelemetry_sdk::metrics::Instrument,
+    ) -> Option<opentelemetry_sdk::metrics::Stream> {
+        bridge::view(instrument)
+    }
+
+    /// For `Resource::builder().with_attributes`: what our own exporter says about the service and
+    /// the device, with a new `service.instance.id` at each call. Has a `device.id` only when
+    /// [`installation`](Self::installation) was given: there is no spool folder to keep one in.
+    ///
+    /// # Errors
+    /// When an option is invalid, or the system has no random numbers.
+    #[cfg(feature = "otel-bridge")]
+    pub fn bridge_resource(&self) -> Result<Vec<opentelemetry::KeyValue>, Error> {
+        let settings = self.clone().checked()?;
+        let boot = installation::random()?;
+        let installation = settings.installation.as_deref();
+        let attributes = line::resource(&settings, installation, &boot).into_iter();
+        Ok(attributes
+            .map(|(key, value)| bridge::text(key, &value))
+            .collect())
     }
 
     /// Takes the spool folder and starts to observe.

@@ -10,6 +10,7 @@
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
+//! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `sender` | uploads, replies, waits |
@@ -18,6 +19,8 @@
 #![deny(missing_docs)]
 
 mod bell;
+#[cfg(feature = "otel-bridge")]
+mod bridge;
 mod builder;
 #[cfg(feature = "candle")]
 mod candle;

@@ -123,11 +123,15 @@ impl Fathomline {
     }
 
     pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
+        #[cfg(feature = "otel-bridge")]
+        if settings.plan.instruments.is_some() {
+            return Ok(Self::bridged(settings));
+        }
         let boot = installation::random()?;
         let declared = settings.installation.as_deref();
         let spool = Spool::open(&settings.spool, settings.spool_bytes, declared, &boot)?;
         let envelope = Envelope {
-            resource: resource(&settings, spool.installation(), &boot),
+            resource: resource(&settings, Some(spool.installation()), &boot),
             labels: settings.plan.labels.clone(),
             projections: settings.plan.projections,
             energy: None,
@@ -155,6 +159,33 @@ impl Fathomline {
             closer::run(&shared, settings.window)
         })?;
         Ok(line)
+    }
+
+    /// A line that records on the application's own instruments: it has nothing to keep or send.
+    #[cfg(feature = "otel-bridge")]
+    fn bridged(settings: Settings) -> Self {
+        let envelope = Envelope {
+            resource: Vec::new(),
+            labels: Vec::new(),
+            projections: None,
+            energy: None,
+            scope_version: env!("CARGO_PKG_VERSION"),
+        };
+        let bell = Bell::default();
+        bell.closed();
+        bell.drained();
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            meter: Meter::new(settings.model, settings.plan),
+            spool: Mutex::new(None),
+            envelope,
+            bell,
+            tally: Tally::default(),
+        });
+        Self {
+            shared,
+            ended: false,
+        }
     }
 
     /// Begins to observe one inference of the current model.
@@ -252,15 +283,20 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), 
 
 /// Attributes of the installation. They do not change while the process runs: a change would be
 /// a new series in every relay and store.
-fn resource(settings: &Settings, installation: &str, boot: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn resource(
+    settings: &Settings,
+    installation: Option<&str>,
+    boot: &str,
+) -> Vec<(&'static str, String)> {
+    let installation = installation.map(str::to_owned);
     let always = [
         (names::SERVICE_NAME, settings.service.clone()),
         (names::SERVICE_INSTANCE_ID, boot.to_owned()),
-        (names::DEVICE_ID, installation.to_owned()),
         (names::HOST_ARCH, std::env::consts::ARCH.to_owned()),
         (names::OS_TYPE, std::env::consts::OS.to_owned()),
     ];
     let declared = [
+        (names::DEVICE_ID, &installation),
         (names::SERVICE_VERSION, &settings.service_version),
         (names::DEVICE_MODEL_IDENTIFIER, &settings.device_model),
         (names::ENVIRONMENT, &settings.environment),

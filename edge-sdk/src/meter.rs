@@ -19,8 +19,10 @@ use std::{
 
 use fathomline_wire::{limits::VARIANTS_MAX, names};
 
-pub(crate) use sketch::{Record, SIGNALS, Signal, Sketch};
+pub(crate) use sketch::{Observation, Record, SIGNALS, Signal, Sketch};
 
+#[cfg(feature = "otel-bridge")]
+use crate::bridge::{Bridge, Instruments};
 use crate::{
     model::Model,
     projection,
@@ -69,6 +71,9 @@ pub(crate) struct Plan {
     pub(crate) projections: Option<projection::Plan>,
     /// Logits of one row, if that was declared.
     pub(crate) vocabulary: Option<usize>,
+    /// The application's own, if they are to be used instead of the spool.
+    #[cfg(feature = "otel-bridge")]
+    pub(crate) instruments: Option<Arc<Instruments>>,
 }
 
 impl Default for Plan {
@@ -79,6 +84,8 @@ impl Default for Plan {
             every_nth_prompt: 8,
             projections: None,
             vocabulary: None,
+            #[cfg(feature = "otel-bridge")]
+            instruments: None,
         }
     }
 }
@@ -90,6 +97,8 @@ pub(crate) struct Meter {
     variants: Mutex<Vec<Arc<Variant>>>,
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
+    #[cfg(feature = "otel-bridge")]
+    bridge: Option<Arc<Bridge>>,
 }
 
 /// Where the inferences of some threads are recorded. On cache lines of its own.
@@ -101,13 +110,17 @@ pub(crate) struct Shard {
     /// Rows that were no logits of the declared vocabulary.
     misfits: AtomicU64,
     sketches: Mutex<Sketches>,
+    #[cfg(feature = "otel-bridge")]
+    bridge: Option<Arc<Bridge>>,
 }
 
 impl Meter {
     pub(crate) fn new(model: Model, plan: Plan) -> Self {
         let plan = Arc::new(plan);
-        Self {
-            variants: Mutex::new(vec![Variant::new(model)]),
+        #[cfg(feature = "otel-bridge")]
+        let bridge = plan.instruments.as_ref().map(Bridge::new).map(Arc::new);
+        let meter = Self {
+            variants: Mutex::default(),
             current: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| {
                 Arc::new(Shard {
@@ -115,9 +128,15 @@ impl Meter {
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
                     sketches: Mutex::default(),
+                    #[cfg(feature = "otel-bridge")]
+                    bridge: bridge.clone(),
                 })
             }),
-        }
+            #[cfg(feature = "otel-bridge")]
+            bridge,
+        };
+        meter.switch(model);
+        meter
     }
 
     /// Inferences that begin from now on run this model.
@@ -126,13 +145,22 @@ impl Meter {
         let known = variants.iter().position(|variant| variant.model == model);
         let current = known.unwrap_or_else(|| {
             if variants.len() < VARIANTS_MAX {
-                variants.push(Variant::new(model));
+                self.declare(&mut variants, model);
             } else if variants.len() == VARIANTS_MAX {
-                variants.push(Variant::new(other()));
+                self.declare(&mut variants, other());
             }
             variants.len() - 1
         });
         self.current.store(current, Ordering::Relaxed);
+    }
+
+    fn declare(&self, variants: &mut Vec<Arc<Variant>>, model: Model) {
+        let variant = Variant::new(model);
+        #[cfg(feature = "otel-bridge")]
+        if let Some(bridge) = &self.bridge {
+            bridge.declare(&variant);
+        }
+        variants.push(variant);
     }
 
     /// The series of an inference that begins now.
@@ -214,31 +242,39 @@ impl Shard {
         false
     }
 
+    /// Counts it, in the open window or on the application's own instruments.
+    pub(crate) fn observe(&self, key: SeriesKey, seen: Observation<'_>) {
+        #[cfg(feature = "otel-bridge")]
+        if let Some(bridge) = &self.bridge {
+            bridge.observe(&self.plan, key, seen);
+            return;
+        }
+        let labels = self.plan.labels.len();
+        let mut sketches = lock(&self.sketches);
+        let sketch = sketches.entry(key).or_insert_with(|| Sketch::new(labels));
+        sketch.observe(seen);
+    }
+
     pub(crate) fn record(&self, key: SeriesKey, record: &Record) {
-        self.with(key, |sketch| sketch.add(record));
+        self.observe(key, Observation::Record(record));
     }
 
     /// One value of one signal, outside of a record.
     pub(crate) fn value(&self, key: SeriesKey, signal: Signal, value: f64) {
-        self.with(key, |sketch| {
-            sketch.signals[signal as usize].record(value);
-        });
+        self.observe(key, Observation::Value(signal, value));
     }
 
     pub(crate) fn feedback(&self, key: SeriesKey, kind: Feedback) {
-        self.with(key, |sketch| sketch.feedback[kind as usize] += 1);
+        self.observe(key, Observation::Feedback(kind));
     }
 
     pub(crate) fn validity(&self, key: SeriesKey, kind: Validity) {
-        self.with(key, |sketch| sketch.validity[kind as usize] += 1);
+        self.observe(key, Observation::Validity(kind));
     }
 
     /// Counts characters of a prompt by their class.
     pub(crate) fn scripts(&self, key: SeriesKey, scripts: &Scripts) {
-        self.with(key, |sketch| {
-            let counts = sketch.scripts.iter_mut().zip(scripts);
-            counts.for_each(|(count, more)| *count += more);
-        });
+        self.observe(key, Observation::Scripts(scripts));
     }
 
     /// Counts a declared label, or `other`; the text itself goes no further.
@@ -246,7 +282,7 @@ impl Shard {
         let labels = &self.plan.labels;
         let declared = labels.binary_search_by(|known| known.as_str().cmp(label));
         let index = declared.unwrap_or(labels.len());
-        self.with(key, |sketch| sketch.labels[index] += 1);
+        self.observe(key, Observation::Label(index));
     }
 
     /// Adds an embedding's projections, if the line takes any.
@@ -256,14 +292,8 @@ impl Shard {
             .projections
             .and_then(|plan| plan.project(embedding));
         if let Some(values) = projected {
-            self.with(key, |sketch| sketch.projections.add(&values));
+            self.observe(key, Observation::Projections(&values));
         }
-    }
-
-    fn with(&self, key: SeriesKey, change: impl FnOnce(&mut Sketch)) {
-        let labels = self.plan.labels.len();
-        let mut sketches = lock(&self.sketches);
-        change(sketches.entry(key).or_insert_with(|| Sketch::new(labels)));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The bounded vocabularies of an inference: operation, finish reason, feedback, validity. Owns their
-//! spelling on the wire. Never: text of an application's users.
+//! The bounded vocabularies of an inference: operation, finish reason, feedback, validity. Owns
+//! their spelling on the wire. Never: text of an application's users.
 
 /// What kind of request an inference answers (`gen_ai.operation.name`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +16,14 @@ pub enum Operation {
 }
 
 impl Operation {
+    #[cfg(feature = "otel-bridge")]
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Chat,
+        Self::TextCompletion,
+        Self::GenerateContent,
+        Self::Embeddings,
+    ];
+
     /// The convention's name.
     pub const fn name(self) -> &'static str {
         match self {
