@@ -1,11 +1,81 @@
 //! Value to bucket and back. In: a positive finite value and a scale. Out: the exact
 //! upper-inclusive index. Never sees zero, negatives or NaN: callers sort those out first.
+//!
+//! Scales that devices record at read a table made once from [`lower_bound`] itself, so both ways
+//! give the same index for every value; a property test holds them together.
+
+use std::sync::LazyLock;
+
+/// Finest scale that has a table; coarser indexes are shifts of its own.
+const TABLE_SCALE: i32 = 5;
+
+/// Pieces of an octave of equal width. Boundaries at [`TABLE_SCALE`] lie further apart than that
+/// (2^(1/32) - 1 > 1/64), so a piece holds at most one.
+const PIECES: usize = 64;
+
+/// Explicit bits of a float's fraction.
+const FRACTION_BITS: u32 = 52;
+const FRACTION_MASK: u64 = (1 << FRACTION_BITS) - 1;
+
+/// Below this, boundaries themselves may round; the formula takes over.
+const SMALLEST_IN_TABLE: f64 = 1e-290;
+
+/// One piece of an octave.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Fraction bits of the boundary in this piece; none is larger when there is no boundary.
+    boundary: u64,
+    /// Bucket of the octave up to and including the boundary; the next one lies above it.
+    bucket: i32,
+}
+
+static PIECES_OF_AN_OCTAVE: LazyLock<[Piece; PIECES]> = LazyLock::new(|| {
+    let mut pieces = [Piece {
+        boundary: u64::MAX,
+        bucket: 0,
+    }; PIECES];
+    let mut bucket = -1;
+    for (n, piece) in pieces.iter_mut().enumerate() {
+        piece.bucket = bucket;
+        let boundary = lower_bound(bucket + 1, TABLE_SCALE).to_bits() & FRACTION_MASK;
+        let last = bucket + 1 == 1 << TABLE_SCALE;
+        if !last && piece_of(boundary) == n {
+            piece.boundary = boundary;
+            bucket += 1;
+        }
+    }
+    pieces
+});
+
+fn piece_of(fraction: u64) -> usize {
+    (fraction >> (FRACTION_BITS - PIECES.ilog2())) as usize
+}
 
 /// Index of the bucket that holds `value > 0` at `scale`: `base^i < value <= base^(i+1)`.
 ///
 /// Exact for powers of two at every scale and for all values at `scale <= 0`; elsewhere exact up
 /// to the rounding of the boundary itself, which the specification allows (plus or minus one).
+#[inline]
 pub fn bucket_index(value: f64, scale: i32) -> i32 {
+    if (1..=TABLE_SCALE).contains(&scale) && value >= SMALLEST_IN_TABLE {
+        look_up(value) >> (TABLE_SCALE - scale)
+    } else {
+        calculate(value, scale)
+    }
+}
+
+/// Index at [`TABLE_SCALE`] of a normal value.
+#[inline]
+fn look_up(value: f64) -> i32 {
+    let bits = value.to_bits();
+    let exponent = (bits >> FRACTION_BITS) as i32 - 1023;
+    let fraction = bits & FRACTION_MASK;
+    let piece = &PIECES_OF_AN_OCTAVE[piece_of(fraction)];
+    (exponent << TABLE_SCALE) + piece.bucket + i32::from(fraction > piece.boundary)
+}
+
+/// Index at any scale.
+fn calculate(value: f64, scale: i32) -> i32 {
     let (fraction, exponent) = split(value);
     if fraction == 0.5 {
         // A power of two is the upper bound of its bucket.
@@ -75,6 +145,38 @@ mod tests {
             assert!(lower_bound(bucket_index(8.0, scale), scale) < 8.0);
         }
         assert_eq!(bucket_index(f64::from_bits(1), 0), -1075);
+    }
+
+    #[test]
+    fn the_table_agrees_at_and_beside_every_boundary() {
+        for scale in 1..=TABLE_SCALE {
+            for index in (-960 << scale)..(1023 << scale) {
+                let boundary = lower_bound(index, scale);
+                for value in [boundary.next_down(), boundary, boundary.next_up()] {
+                    assert_eq!(
+                        bucket_index(value, scale),
+                        calculate(value, scale),
+                        "{value:e} at scale {scale}"
+                    );
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn the_table_agrees_with_the_formula(
+            bits in 1u64..0x7fef_ffff_ffff_ffff,
+            near_one in 1e-9f64..1e9,
+            scale in -10i32..=20,
+        ) {
+            for value in [f64::from_bits(bits), near_one] {
+                prop_assert_eq!(bucket_index(value, scale), calculate(value, scale));
+                prop_assert_eq!(bucket_index(value, 5), calculate(value, 5));
+                prop_assert_eq!(bucket_index(value, 4), calculate(value, 4));
+            }
+        }
     }
 
     proptest! {
