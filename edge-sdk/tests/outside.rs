@@ -3,6 +3,8 @@
 //! proven in the workspace's system tests.
 #![allow(clippy::unwrap_used)]
 
+#[path = "outside/relay.rs"]
+mod relay;
 #[path = "outside/server.rs"]
 mod server;
 

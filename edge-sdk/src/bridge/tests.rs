@@ -319,8 +319,12 @@ fn counts_and_projections_arrive_as_our_own_exporter_sends_them() {
             let (shard, key) = (meter.shard(), meter.series(Some(Operation::Chat)));
             shard.label(key, "open");
             shard.label(key, "never declared");
-            Feedback::ALL.map(|kind| shard.feedback(key, kind));
-            Validity::ALL.map(|kind| shard.validity(key, kind));
+            Feedback::ALL
+                .iter()
+                .for_each(|kind| shard.feedback(key, *kind));
+            Validity::ALL
+                .iter()
+                .for_each(|kind| shard.validity(key, *kind));
             shard.scripts(key, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
             shard.embedding(key, &[0.5, -1.0, version as f32, 3.0]);
             shard.embedding(key, &[f32::NAN]);
