@@ -17,7 +17,8 @@ use opentelemetry::{
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
 use crate::{
-    meter::{Observation, Plan, Record, SIGNALS, SeriesKey, Variant},
+    meter::{Observation, Plan, Record, SIGNALS, SeriesKey, Signal, Variant},
+    otlp::EnergyReading,
     projection,
     script::Script,
     words::Operation,
@@ -101,14 +102,23 @@ pub(crate) fn view(instrument: &Instrument) -> Option<Stream> {
 #[derive(Debug)]
 pub(crate) struct Bridge {
     instruments: Arc<Instruments>,
+    /// Attributes of energy besides those of its series.
+    energy: Vec<KeyValue>,
     /// Attributes of the variants, by index.
     variants: RwLock<Vec<Vec<KeyValue>>>,
 }
 
 impl Bridge {
-    pub(crate) fn new(instruments: &Arc<Instruments>) -> Self {
+    pub(crate) fn new(instruments: &Arc<Instruments>, energy: Option<EnergyReading>) -> Self {
+        let energy = energy.map(|EnergyReading { source, scope }| {
+            vec![
+                KeyValue::new(names::ENERGY_SOURCE, source),
+                KeyValue::new(names::ENERGY_SCOPE, scope),
+            ]
+        });
         Self {
             instruments: Arc::clone(instruments),
+            energy: energy.unwrap_or_default(),
             variants: RwLock::default(),
         }
     }
@@ -125,12 +135,17 @@ impl Bridge {
     }
 
     pub(crate) fn observe(&self, plan: &Plan, key: SeriesKey, seen: Observation<'_>) {
-        let series = Series {
+        let mut series = Series {
             instruments: &self.instruments,
             attributes: self.attributes(key),
         };
         match seen {
             Observation::Record(record) => series.record(record),
+            // Energy is never in a record: it is known some time after the end.
+            Observation::Value(Signal::Energy, joules) => {
+                series.attributes.extend_from_slice(&self.energy);
+                series.value(Signal::Energy as usize, joules);
+            }
             Observation::Value(signal, value) => series.value(signal as usize, value),
             Observation::Feedback(kind) => {
                 series.count(

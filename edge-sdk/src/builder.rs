@@ -20,10 +20,11 @@ use crate::{
     installation, line,
 };
 use crate::{
+    environment,
     error::Error,
     line::Fathomline,
     meter::Plan,
-    model::{Model, check_value},
+    model::{Model, check_value, state_folder},
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
@@ -38,6 +39,16 @@ const WINDOW: Duration = Duration::from_secs(60);
 const WINDOWS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(6 * 3600);
 
+/// What a day of windows of that length may cost.
+const DAILY_BYTES: u64 = 2 * 1024 * 1024;
+
+/// A few windows must fit into every day.
+const DAILY_BYTES_MIN: u64 = 16 * 1024;
+
+/// Where bytes cost money.
+const METERED_WINDOW: Duration = Duration::from_secs(30 * 60);
+const METERED_BYTES: u64 = 64 * 1024;
+
 /// Default cap of the spool: days of one-minute windows.
 const SPOOL_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -49,16 +60,29 @@ pub struct Builder {
     service: Option<String>,
     service_version: Option<String>,
     endpoint: String,
-    token: Option<String>,
+    token: Option<Token>,
     installation: Option<String>,
     device_class: Option<String>,
     device_model: Option<String>,
     site: Option<String>,
     environment: Option<String>,
-    window: Duration,
+    window: Option<Duration>,
+    daily_bytes: Option<u64>,
     spool: Option<PathBuf>,
     spool_bytes: u64,
+    energy: bool,
+    watts_per_core: Option<f64>,
     plan: Plan,
+}
+
+/// A secret that no log shows.
+#[derive(Clone)]
+pub(crate) struct Token(pub(crate) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// Options that were checked.
@@ -68,15 +92,18 @@ pub(crate) struct Settings {
     pub(crate) service: String,
     pub(crate) service_version: Option<String>,
     pub(crate) endpoint: String,
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Token>,
     pub(crate) installation: Option<String>,
     pub(crate) device_class: Option<String>,
     pub(crate) device_model: Option<String>,
     pub(crate) site: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) window: Duration,
+    pub(crate) daily_bytes: Option<u64>,
     pub(crate) spool: PathBuf,
     pub(crate) spool_bytes: u64,
+    pub(crate) energy: bool,
+    pub(crate) watts_per_core: Option<f64>,
     pub(crate) plan: Plan,
 }
 
@@ -115,9 +142,12 @@ impl Builder {
             device_model: None,
             site: None,
             environment: None,
-            window: WINDOW,
+            window: None,
+            daily_bytes: None,
             spool: None,
             spool_bytes: SPOOL_BYTES,
+            energy: true,
+            watts_per_core: None,
             plan: Plan::default(),
         }
     }
@@ -128,6 +158,27 @@ impl Builder {
     /// When the file cannot be read.
     pub fn weights(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         self.model = self.model.weights(path)?;
+        Ok(self)
+    }
+
+    /// See [`Model::weights_in`].
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn weights_in<P: AsRef<Path>>(
+        mut self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        self.model = self.model.weights_in(paths)?;
+        Ok(self)
+    }
+
+    /// See [`Model::tokenizer`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tokenizer(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        self.model = self.model.tokenizer(path)?;
         Ok(self)
     }
 
@@ -159,11 +210,15 @@ impl Builder {
         site,
         /// `production`, `staging`, `test`, `development` or your own.
         environment,
-        /// Sent as `Authorization: Bearer`.
-        token,
         /// Names this installation: 1 to 64 bytes of `[A-Za-z0-9_.:-]`. Random and kept in the
         /// spool folder unless set.
         installation
+    }
+
+    /// Sent as `Authorization: Bearer`.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
+        self
     }
 
     /// Base URL of the collector's OTLP/HTTP door; `http://127.0.0.1:4318` unless set.
@@ -174,8 +229,21 @@ impl Builder {
 
     /// How long a window is: 100 ms to 6 h, a minute unless set.
     pub fn window(mut self, length: Duration) -> Self {
-        self.window = length;
+        self.window = Some(length);
         self
+    }
+
+    /// Most bytes of bodies in a day (UTC), 16 KiB at least. As they run out windows grow longer,
+    /// and nothing is lost but resolution. 2 MiB unless this or [`window`](Self::window) is set;
+    /// with a window of your own there is no limit unless you set one.
+    pub fn daily_bytes(mut self, bytes: u64) -> Self {
+        self.daily_bytes = Some(bytes);
+        self
+    }
+
+    /// For connections that cost money: windows of 30 minutes, at most 64 KiB a day.
+    pub fn metered(self) -> Self {
+        self.window(METERED_WINDOW).daily_bytes(METERED_BYTES)
     }
 
     /// Folder of the windows that wait. Each line needs its own. Unless set, a folder named after
@@ -195,6 +263,38 @@ impl Builder {
     /// Labels that outputs may have: at most 64, each 1 to 32 bytes of `[a-z0-9_.-]`.
     pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
         self.plan.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Observes nothing: no threads, no files, and every call does its least.
+    pub fn disabled(mut self) -> Self {
+        self.plan.disabled = true;
+        self
+    }
+
+    /// Applies environment variables over what was said so far: `OTEL_SERVICE_NAME`,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `_METRICS_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_HEADERS` (its bearer token), `OTEL_METRIC_EXPORT_INTERVAL`,
+    /// `OTEL_SDK_DISABLED`, and `FATHOMLINE_` `ENDPOINT`, `TOKEN`, `SPOOL`, `SPOOL_BYTES`,
+    /// `DAILY_BYTES`, `WINDOW_SECONDS`, `DEVICE_CLASS`, `SITE`, `INSTALLATION`, `EVERY_NTH_TOKEN`,
+    /// `EVERY_NTH_PROMPT`. One that is set and empty counts as unset.
+    ///
+    /// # Errors
+    /// When a variable cannot be read; the error names it.
+    pub fn from_environment(self) -> Result<Self, Error> {
+        environment::apply(self, |name| std::env::var(name).ok())
+    }
+
+    /// Reads no energy, though a sensor may be there.
+    pub fn without_energy(mut self) -> Self {
+        self.energy = false;
+        self
+    }
+
+    /// Where no sensor can be read, estimates energy: processor time of the process times so many
+    /// watts for a busy core. Sent as `estimated`; half or double the truth is possible.
+    pub fn estimated_watts_per_core(mut self, watts: f64) -> Self {
+        self.watts_per_core = Some(watts);
         self
     }
 
@@ -227,8 +327,9 @@ impl Builder {
 
     /// Records on instruments of `provider`, the application's own OpenTelemetry pipeline, instead
     /// of the spool. Endpoint, token, window and spool have no effect then, the line starts no
-    /// thread, and [`Health`](crate::Health) stays empty; flushing is the provider's. A record
-    /// costs what the OpenTelemetry SDK takes for it, on the thread that infers.
+    /// thread but the one that reads energy, and [`Health`](crate::Health) stays empty; flushing is
+    /// the provider's. A record costs what the OpenTelemetry SDK takes for it, on the thread that
+    /// infers.
     ///
     /// For the figures our own exporter sends, build the provider with
     /// [`bridge_view`](Self::bridge_view) and [`bridge_resource`](Self::bridge_resource), and its
@@ -283,6 +384,7 @@ impl Builder {
         self.check_transport()?;
         self.check_labels()?;
         self.check_projections()?;
+        self.check_watts()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
@@ -296,8 +398,14 @@ impl Builder {
             device_model: self.device_model,
             site: self.site,
             environment: self.environment,
-            window: self.window,
+            window: self.window.unwrap_or(WINDOW),
+            // Who chooses a window has chosen its cost.
+            daily_bytes: self
+                .daily_bytes
+                .or(self.window.is_none().then_some(DAILY_BYTES)),
             spool_bytes: self.spool_bytes,
+            energy: self.energy,
+            watts_per_core: self.watts_per_core,
             plan: self.plan,
         })
     }
@@ -340,16 +448,24 @@ impl Builder {
             "give a URL such as http://127.0.0.1:4318",
         )?;
         // The value of a secret must not end up in a log.
-        let sendable = |token: &str| token.bytes().all(|b| b.is_ascii_graphic());
-        if !self.token.as_deref().is_none_or(sendable) {
+        let sendable = |token: &Token| token.0.bytes().all(|b| b.is_ascii_graphic());
+        if !self.token.as_ref().is_none_or(sendable) {
             return Err(invalid(
                 "token",
                 "(hidden)",
                 "it must have visible ASCII characters only",
             ));
         }
-        if !WINDOWS.contains(&self.window) {
-            let window = format!("{:?}", self.window);
+        if self
+            .daily_bytes
+            .is_some_and(|bytes| bytes < DAILY_BYTES_MIN)
+        {
+            let bytes = self.daily_bytes.unwrap_or_default().to_string();
+            return Err(invalid("daily bytes", &bytes, "it must be 16384 at least"));
+        }
+        let window = self.window.unwrap_or(WINDOW);
+        if !WINDOWS.contains(&window) {
+            let window = format!("{window:?}");
             return Err(invalid("window", &window, "it must be from 100 ms to 6 h"));
         }
         if self.spool_bytes < CAP_BYTES_MIN {
@@ -361,6 +477,15 @@ impl Builder {
             ));
         }
         Ok(())
+    }
+
+    fn check_watts(&self) -> Result<(), Error> {
+        let watts = self.watts_per_core.unwrap_or(1.0);
+        if watts.is_finite() && watts > 0.0 && watts <= 1_000.0 {
+            return Ok(());
+        }
+        let rule = "give watts of one busy core, above 0 and up to 1000";
+        Err(invalid("watts per core", &watts.to_string(), rule))
     }
 
     fn check_projections(&self) -> Result<(), Error> {
@@ -408,14 +533,7 @@ fn invalid(what: &'static str, value: &str, rule: &'static str) -> Error {
     }
 }
 
-/// Where programs of this user keep what must outlive them.
 fn default_spool(service: &str) -> PathBuf {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
     // A service's name may be a path elsewhere; here it is one folder.
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || "_-".contains(c) {
@@ -425,7 +543,7 @@ fn default_spool(service: &str) -> PathBuf {
         }
     };
     let name: String = service.chars().map(safe).collect();
-    state.unwrap_or_default().join("fathomline").join(name)
+    state_folder().join(name)
 }
 
 #[cfg(test)]
@@ -464,6 +582,11 @@ mod tests {
             (builder().spool_bytes(1), "cannot declare spool size \"1\""),
             (builder().labels(["Open"]), "cannot declare label \"Open\""),
             (builder().labels(many), "cannot declare labels \"65\""),
+            (
+                builder().estimated_watts_per_core(-1.0),
+                "cannot declare watts per core \"-1\"",
+            ),
+            (builder().daily_bytes(7), "cannot declare daily bytes \"7\""),
             (builder().site(""), "cannot declare site"),
             (
                 builder().projections(7, 17),
@@ -477,6 +600,14 @@ mod tests {
             let error = builder.checked().unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_is_in_no_log() {
+        let builder = builder().token("s3cret");
+        assert!(!format!("{builder:?}").contains("s3cret"));
+        let settings = builder.checked().unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    budget::Budget,
     line::Shared,
     otlp::{self, DeviceState},
     spool::{Appended, Entry, Spool},
@@ -15,20 +16,34 @@ use crate::{
 };
 
 /// Closes a window every `length` until the line shuts down, and then a last, shorter one.
-pub(crate) fn run(shared: &Shared, length: Duration) {
+/// With a budget, windows grow longer than that as the day's bytes run out.
+pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>) {
+    if let Some(budget) = &mut budget {
+        let kept = with_spool(shared, Spool::budget);
+        budget.resume(&kept.unwrap_or_default());
+    }
     let mut closer = Closer {
         windows: Windows::begin(shared.clock.unix_nano()),
         refused: false,
+        budget,
+        last: false,
     };
     let mut due = Instant::now() + length;
     loop {
         let closing = shared.bell.sleep(due);
+        closer.last = closing;
         closer.close(shared);
         if closing {
             shared.bell.closed();
             return;
         }
         due = next(due, Instant::now(), length);
+        if let Some(budget) = &mut closer.budget {
+            let longer = budget.next_window(length, shared.clock.unix_nano());
+            if longer > length {
+                due = due.max(Instant::now() + longer);
+            }
+        }
     }
 }
 
@@ -45,11 +60,20 @@ struct Closer {
     windows: Windows,
     /// The last window could not be kept; said once, not every second.
     refused: bool,
+    budget: Option<Budget>,
+    /// The line shuts down: what is not kept now never is.
+    last: bool,
 }
 
 impl Closer {
     fn close(&mut self, shared: &Shared) {
         let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(refuge)) = (spool.as_ref(), &shared.refuge) {
+            *spool = refuge.try_again();
+            if spool.is_none() {
+                shared.tally.held();
+            }
+        }
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
         }
@@ -61,12 +85,24 @@ impl Closer {
         // After the sketches: whatever they name is among them.
         let variants = shared.meter.variants();
         let window = self.windows.next(now);
-        let device = DeviceState {
+        let mut device = DeviceState {
             spool_bytes: spool.bytes(),
             windows_dropped: spool.unreported(),
             ..DeviceState::default()
         };
+        let energy = shared.meter.energy();
+        shared.surroundings.report(energy, &mut device);
         let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
+        let bytes = body.len() as u64;
+        let fits = self
+            .budget
+            .as_mut()
+            .is_none_or(|budget| budget.allows(bytes, now));
+        // Better a few bytes over than a window lost.
+        if !fits && !self.last {
+            shared.meter.restore(sketches);
+            return;
+        }
         let entry = Entry {
             sequence: window.sequence,
             reports_dropped: device.windows_dropped,
@@ -76,10 +112,15 @@ impl Closer {
             Appended::Kept => {
                 self.windows.commit(&window);
                 self.refused = false;
+                if let Some(budget) = &mut self.budget {
+                    budget.spend(bytes, now);
+                    spool.note_budget(&budget.kept());
+                }
                 shared.bell.appended();
             }
             Appended::RolledBack(error) => {
                 shared.meter.restore(sketches);
+                shared.tally.held();
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");
                 }
@@ -90,6 +131,11 @@ impl Closer {
             }
         }
     }
+}
+
+fn with_spool<T>(shared: &Shared, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
+    let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+    spool.as_mut().map(act)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    energy::Ticket,
     logits::LogitStats,
     meter::{Record, SeriesKey, Shard, Signal},
     repetition::Repetition,
@@ -28,6 +29,8 @@ pub struct Inference {
     series: SeriesKey,
     /// Whether the prompt of this one is looked at.
     samples_prompt: bool,
+    /// While joules are attributed to it.
+    energy: Option<Ticket>,
     started: Instant,
     first_token: Option<Instant>,
     last_token: Option<Instant>,
@@ -59,11 +62,14 @@ impl Finished {
 
 impl Inference {
     pub(crate) fn begin(shard: &Arc<Shard>, series: SeriesKey) -> Self {
+        let started = Instant::now();
+        let energy = shard.energy();
         Self {
+            energy: energy.and_then(|energy| energy.begin(series, started)),
             samples_prompt: shard.samples_prompt(),
             shard: Arc::clone(shard),
             series,
-            started: Instant::now(),
+            started,
             first_token: None,
             last_token: None,
             input_tokens: None,
@@ -185,8 +191,9 @@ impl Inference {
 
     /// Whether the token that was counted last is one whose logits are looked at.
     pub(crate) fn samples_token(&self) -> bool {
-        let every = u64::from(self.shard.plan().every_nth_token.max(1));
-        self.output_tokens % every == 1 % every
+        let plan = self.shard.plan();
+        let every = u64::from(plan.every_nth_token.max(1));
+        !plan.disabled && self.output_tokens % every == 1 % every
     }
 
     /// The statistics of a token that was counted already.
@@ -228,7 +235,11 @@ impl Inference {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let record = self.record(reason, Instant::now());
+        let now = Instant::now();
+        if let (Some(energy), Some(ticket)) = (self.shard.energy(), self.energy) {
+            energy.end(ticket, now);
+        }
+        let record = self.record(reason, now);
         self.shard.record(self.series, &record);
     }
 

@@ -3,16 +3,19 @@
 //! | module | owns |
 //! |---|---|
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
+//! | `environment` | the same from environment variables |
 //! | `line` | start, end, and the two threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
+//! | `energy`, `device`, `sampler` | joules, heat, load and battery, read on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
-//! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
+//! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes a day, which |
 //! | `spool` | windows on disk, until they arrived |
+//! | `refuge` | where windows go while the spool folder cannot be written |
 //! | `sender` | uploads, replies, waits |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
@@ -21,11 +24,15 @@
 mod bell;
 #[cfg(feature = "otel-bridge")]
 mod bridge;
+mod budget;
 mod builder;
 #[cfg(feature = "candle")]
 mod candle;
 mod clock;
 mod closer;
+mod device;
+mod energy;
+mod environment;
 mod error;
 mod inference;
 mod installation;
@@ -35,7 +42,9 @@ mod meter;
 mod model;
 mod otlp;
 mod projection;
+mod refuge;
 mod repetition;
+mod sampler;
 mod script;
 mod sender;
 mod spool;

@@ -3,6 +3,7 @@
 //! done in the rooms. No global state: a program may hold as many lines as it likes.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU16, AtomicU64, Ordering},
@@ -15,15 +16,19 @@ use fathomline_wire::names;
 
 use crate::{
     bell::Bell,
+    budget::Budget,
     builder::{Builder, Settings},
     clock::Clock,
     closer,
+    energy::{self, Energy},
     error::Error,
     inference::Inference,
     installation,
     meter::{Meter, Signal},
     model::Model,
     otlp::Envelope,
+    refuge::Refuge,
+    sampler::{self, Surroundings},
     sender,
     spool::Spool,
     words::Operation,
@@ -62,6 +67,9 @@ pub struct Health {
     /// Windows that became part of a neighbour since the start, because the spool was full:
     /// nothing is lost but resolution in time.
     pub windows_merged: u64,
+    /// Windows that no folder took, since the start: their counts stay in memory and go out with a
+    /// later, longer window.
+    pub windows_held: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
     /// HTTP status of the collector's last reply; none when it was not reached the last time.
@@ -78,8 +86,11 @@ pub(crate) struct Shared {
     pub(crate) meter: Meter,
     /// Held across IO, so never by an inference. `None` once the line has ended.
     pub(crate) spool: Mutex<Option<Spool>>,
+    /// What to try again while no folder can be written.
+    pub(crate) refuge: Option<Refuge>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
+    pub(crate) surroundings: Surroundings,
     pub(crate) tally: Tally,
 }
 
@@ -89,6 +100,7 @@ pub(crate) struct Tally {
     stored: AtomicU64,
     refused: AtomicU64,
     points_rejected: AtomicU64,
+    held: AtomicU64,
     /// Zero when there was none.
     last_status: AtomicU16,
 }
@@ -111,6 +123,11 @@ impl Tally {
             .fetch_add(points_rejected, Ordering::Relaxed);
     }
 
+    /// A window could not be written and stays in memory.
+    pub(crate) fn held(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -123,26 +140,37 @@ impl Fathomline {
     }
 
     pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
-        #[cfg(feature = "otel-bridge")]
-        if settings.plan.instruments.is_some() {
-            return Ok(Self::bridged(settings));
-        }
         let boot = installation::random()?;
-        let declared = settings.installation.as_deref();
-        let spool = Spool::open(&settings.spool, settings.spool_bytes, declared, &boot)?;
+        let (spool, refuge) = if settings.plan.keeps_nothing() {
+            (None, None)
+        } else {
+            Refuge::open(&settings, &boot)?
+        };
+        let installation = match (&spool, &refuge) {
+            (Some(spool), _) => spool.installation().to_owned(),
+            (None, Some(refuge)) => refuge.installation.clone(),
+            (None, None) => boot.clone(),
+        };
+        let root = Path::new("/");
+        let found = (settings.energy && !settings.plan.disabled)
+            .then(|| energy::find(root, settings.watts_per_core))
+            .flatten();
+        let energy = found.as_ref().map(|found| Energy::new(found.reading));
         let envelope = Envelope {
-            resource: resource(&settings, Some(spool.installation()), &boot),
+            resource: resource(&settings, Some(&installation), &boot),
             labels: settings.plan.labels.clone(),
             projections: settings.plan.projections,
-            energy: None,
+            energy: energy.as_ref().map(Energy::reading),
             scope_version: env!("CARGO_PKG_VERSION"),
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            meter: Meter::new(settings.model, settings.plan),
-            spool: Mutex::new(Some(spool)),
+            meter: Meter::new(settings.model, settings.plan, energy),
+            spool: Mutex::new(spool),
+            refuge,
             envelope,
             bell: Bell::default(),
+            surroundings: Surroundings::new(root),
             tally: Tally::default(),
         });
         // From here on a failure drops the line, which stops the thread that did start.
@@ -150,42 +178,29 @@ impl Fathomline {
             shared: Arc::clone(&shared),
             ended: false,
         };
+        let windowless = shared.meter.plan().keeps_nothing();
+        if found.is_some() || !windowless {
+            let sampling = Arc::clone(&shared);
+            spawn("fathomline-sampler", move || {
+                sampler::run(&sampling, found);
+            })?;
+        }
+        if windowless {
+            shared.bell.closed();
+            shared.bell.drained();
+            return Ok(line);
+        }
         let (endpoint, token) = (settings.endpoint, settings.token);
         let sending = Arc::clone(&shared);
         spawn("fathomline-sender", move || {
-            sender::run(&sending, &endpoint, token.as_deref());
+            let token = token.as_ref().map(|token| token.0.as_str());
+            sender::run(&sending, &endpoint, token, settings.window);
         })?;
+        let budget = settings.daily_bytes.map(Budget::new);
         spawn("fathomline-closer", move || {
-            closer::run(&shared, settings.window)
+            closer::run(&shared, settings.window, budget)
         })?;
         Ok(line)
-    }
-
-    /// A line that records on the application's own instruments: it has nothing to keep or send.
-    #[cfg(feature = "otel-bridge")]
-    fn bridged(settings: Settings) -> Self {
-        let envelope = Envelope {
-            resource: Vec::new(),
-            labels: Vec::new(),
-            projections: None,
-            energy: None,
-            scope_version: env!("CARGO_PKG_VERSION"),
-        };
-        let bell = Bell::default();
-        bell.closed();
-        bell.drained();
-        let shared = Arc::new(Shared {
-            clock: Clock::start(),
-            meter: Meter::new(settings.model, settings.plan),
-            spool: Mutex::new(None),
-            envelope,
-            bell,
-            tally: Tally::default(),
-        });
-        Self {
-            shared,
-            ended: false,
-        }
     }
 
     /// Begins to observe one inference of the current model.
@@ -231,6 +246,7 @@ impl Fathomline {
             windows_refused: count(&tally.refused),
             windows_dropped: spool.map_or(0, Spool::dropped),
             windows_merged: spool.map_or(0, Spool::merged),
+            windows_held: count(&tally.held),
             points_rejected: count(&tally.points_rejected),
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),

@@ -24,6 +24,7 @@ pub(crate) use sketch::{Observation, Record, SIGNALS, Signal, Sketch};
 #[cfg(feature = "otel-bridge")]
 use crate::bridge::{Bridge, Instruments};
 use crate::{
+    energy::Energy,
     model::Model,
     projection,
     script::Scripts,
@@ -69,11 +70,24 @@ pub(crate) struct Plan {
     /// Prompts of one inference in so many are looked at.
     pub(crate) every_nth_prompt: u64,
     pub(crate) projections: Option<projection::Plan>,
+    /// Nothing is observed at all.
+    pub(crate) disabled: bool,
     /// Logits of one row, if that was declared.
     pub(crate) vocabulary: Option<usize>,
     /// The application's own, if they are to be used instead of the spool.
     #[cfg(feature = "otel-bridge")]
     pub(crate) instruments: Option<Arc<Instruments>>,
+}
+
+impl Plan {
+    /// Whether there are no windows: nothing is observed, or the application's own pipeline has it.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        #[cfg(feature = "otel-bridge")]
+        if self.instruments.is_some() {
+            return true;
+        }
+        self.disabled
+    }
 }
 
 impl Default for Plan {
@@ -83,6 +97,7 @@ impl Default for Plan {
             every_nth_token: 1,
             every_nth_prompt: 8,
             projections: None,
+            disabled: false,
             vocabulary: None,
             #[cfg(feature = "otel-bridge")]
             instruments: None,
@@ -97,6 +112,7 @@ pub(crate) struct Meter {
     variants: Mutex<Vec<Arc<Variant>>>,
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
+    energy: Option<Arc<Energy>>,
     #[cfg(feature = "otel-bridge")]
     bridge: Option<Arc<Bridge>>,
 }
@@ -106,6 +122,7 @@ pub(crate) struct Meter {
 #[repr(align(128))]
 pub(crate) struct Shard {
     plan: Arc<Plan>,
+    energy: Option<Arc<Energy>>,
     begun: AtomicU64,
     /// Rows that were no logits of the declared vocabulary.
     misfits: AtomicU64,
@@ -115,16 +132,23 @@ pub(crate) struct Shard {
 }
 
 impl Meter {
-    pub(crate) fn new(model: Model, plan: Plan) -> Self {
+    /// With `energy`, inferences say when they begin and end.
+    pub(crate) fn new(model: Model, plan: Plan, energy: Option<Energy>) -> Self {
         let plan = Arc::new(plan);
+        let energy = energy.map(Arc::new);
         #[cfg(feature = "otel-bridge")]
-        let bridge = plan.instruments.as_ref().map(Bridge::new).map(Arc::new);
+        let bridge = {
+            let reading = energy.as_ref().map(|energy| energy.reading());
+            let instruments = plan.instruments.as_ref();
+            instruments.map(|instruments| Arc::new(Bridge::new(instruments, reading)))
+        };
         let meter = Self {
             variants: Mutex::default(),
             current: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| {
                 Arc::new(Shard {
                     plan: Arc::clone(&plan),
+                    energy: energy.clone(),
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
                     sketches: Mutex::default(),
@@ -132,11 +156,17 @@ impl Meter {
                     bridge: bridge.clone(),
                 })
             }),
+            energy,
             #[cfg(feature = "otel-bridge")]
             bridge,
         };
         meter.switch(model);
         meter
+    }
+
+    /// What the line decided about observing.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.shards[0].plan
     }
 
     /// Inferences that begin from now on run this model.
@@ -185,6 +215,11 @@ impl Meter {
         &self.shards[thread % SHARDS]
     }
 
+    /// Who used which joules, if they are read.
+    pub(crate) fn energy(&self) -> Option<&Energy> {
+        self.energy.as_deref()
+    }
+
     /// Hands over everything recorded so far and starts again from nothing.
     pub(crate) fn take(&self) -> Sketches {
         let mut all = Sketches::new();
@@ -220,10 +255,15 @@ impl Shard {
         &self.plan
     }
 
+    /// Who used which joules, if they are read.
+    pub(crate) fn energy(&self) -> Option<&Energy> {
+        self.energy.as_deref()
+    }
+
     /// Whether the inference that begins now is one whose prompt is looked at.
     pub(crate) fn samples_prompt(&self) -> bool {
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
-        begun.is_multiple_of(self.plan.every_nth_prompt.max(1))
+        !self.plan.disabled && begun.is_multiple_of(self.plan.every_nth_prompt.max(1))
     }
 
     /// Whether a row has the declared number of logits; said when it first has not.
@@ -244,6 +284,9 @@ impl Shard {
 
     /// Counts it, in the open window or on the application's own instruments.
     pub(crate) fn observe(&self, key: SeriesKey, seen: Observation<'_>) {
+        if self.plan.disabled {
+            return;
+        }
         #[cfg(feature = "otel-bridge")]
         if let Some(bridge) = &self.bridge {
             bridge.observe(&self.plan, key, seen);

@@ -2,11 +2,9 @@
 //! Out: the attributes every point carries, and the variant: a short hash that changes when
 //! anything changes that could change the model's behaviour. Never a setting of one request.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+mod weights;
+
+use std::path::{Path, PathBuf};
 
 use fathomline_wire::{limits::ATTRIBUTE_VALUE_BYTES_MAX, names};
 use sha2::{Digest, Sha256};
@@ -15,9 +13,6 @@ use crate::error::Error;
 
 /// Hexadecimal digits of a variant: 48 bits tell the few variants of a fleet apart.
 const VARIANT_DIGITS: usize = 12;
-
-/// Weights are read in pieces of this size, so that a large model costs no memory.
-const READ_BYTES: usize = 64 * 1024;
 
 /// A model as declared at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,16 +42,43 @@ impl Model {
         }
     }
 
-    /// Reads the weights once for their digest, so that a wrong file under a right name shows.
+    /// Reads the weights once for their digest, so that a wrong file under a right name shows, and
+    /// how they are stored, unless that is declared. The digest is remembered beside the spools by
+    /// the file's size and times, so a large file is read once and not at every start.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn weights(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        self.weights_digest = digest_of_file(path).map_err(|source| Error::Weights {
-            path: path.to_owned(),
+    pub fn weights(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        self.weights_in([path.as_ref()])
+    }
+
+    /// The same for weights in several files, in the order they are loaded in.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn weights_in<P: AsRef<Path>>(
+        mut self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        let paths: Vec<PathBuf> = paths.into_iter().map(|p| p.as_ref().to_owned()).collect();
+        let digest = weights::remembered_digest(&paths, &state_folder());
+        self.weights_digest = digest.map_err(|source| Error::Weights {
+            path: paths.first().cloned().unwrap_or_default(),
             source,
         })?;
+        let stored = || paths.first().and_then(|path| weights::quantization(path));
+        self.quantization = self.quantization.or_else(stored);
+        Ok(self)
+    }
+
+    /// Reads the tokenizer's definition for its digest.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tokenizer(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref().to_owned();
+        let digest = weights::digest(std::slice::from_ref(&path));
+        self.tokenizer_digest = digest.map_err(|source| Error::Weights { path, source })?;
         Ok(self)
     }
 
@@ -165,6 +187,17 @@ pub(crate) fn check_value(what: &'static str, value: &str) -> Result<(), Error> 
     })
 }
 
+/// Where programs of this user keep what must outlive them.
+pub(crate) fn state_folder() -> PathBuf {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+    state.unwrap_or_default().join("fathomline")
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -173,20 +206,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .iter()
         .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
         .collect()
-}
-
-fn digest_of_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut piece = vec![0; READ_BYTES];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(hex(&hash.finalize())),
-            Ok(read) => hash.update(&piece[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -234,12 +253,39 @@ mod tests {
     fn one_flipped_bit_of_the_weights_makes_another_variant() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
-        let mut bytes = vec![7; READ_BYTES + 5];
+        let mut bytes = vec![7; 70_000];
         std::fs::write(&path, &bytes).unwrap();
         let before = model().weights(&path).unwrap();
-        bytes[READ_BYTES] ^= 1;
+        bytes[69_999] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         assert_ne!(before.variant(), model().weights(&path).unwrap().variant());
+    }
+
+    #[test]
+    fn one_flipped_bit_of_the_tokenizer_makes_another_variant() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(&path, b"{}").unwrap();
+        let before = model().tokenizer(&path).unwrap();
+        std::fs::write(&path, b"[]").unwrap();
+        let after = model().tokenizer(&path).unwrap();
+        assert_ne!(before.variant(), after.variant());
+    }
+
+    #[test]
+    fn a_declared_quantization_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = br#"{"w":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
+        let path = folder.path().join("model.safetensors");
+        let bytes = [&(json.len() as u64).to_le_bytes()[..], json, &[0; 4]].concat();
+        std::fs::write(&path, bytes).unwrap();
+        let read = Model::new("m", "1").weights(&path).unwrap();
+        assert_eq!(read.quantization.as_deref(), Some("f16"));
+        let declared = Model::new("m", "1")
+            .quantization("nf4")
+            .weights(&path)
+            .unwrap();
+        assert_eq!(declared.quantization.as_deref(), Some("nf4"));
     }
 
     #[test]

@@ -89,7 +89,6 @@ pub(crate) fn encode(
     let mut metrics = points.distributions(variants, sketches);
     metrics.extend(points.projections(variants, sketches));
     metrics.extend(points.categories(variants, sketches));
-    metrics.extend(points.probe_mismatches(variants, sketches));
     metrics.extend(points.device(device));
     let scope = InstrumentationScope {
         name: names::SCOPE.to_owned(),
@@ -218,14 +217,12 @@ impl Points<'_> {
         let labels: Vec<&str> = labels.chain([names::OTHER]).collect();
         let scripts = Script::ALL.map(Script::name);
         let validity = Validity::ALL.map(Validity::name);
-        let signals = SIGNALS.map(last_word);
-        let counters: [(&str, &[&str], Counts); 6] = [
+        let counters: [(&str, &[&str], Counts); 5] = [
             (names::INPUT_SCRIPT, &scripts, |sketch| &sketch.scripts),
             (names::OUTPUT_FINISH, &finish, |sketch| &sketch.finish),
             (names::OUTPUT_LABEL, &labels, |sketch| &sketch.labels),
             (names::OUTPUT_VALIDITY, &validity, |sketch| &sketch.validity),
             (names::FEEDBACK, &feedback, |sketch| &sketch.feedback),
-            (names::DEVICE_ALARM, &signals, |sketch| &sketch.alarms),
         ];
         let metrics = counters
             .into_iter()
@@ -246,15 +243,6 @@ impl Points<'_> {
                 (!points.is_empty()).then(|| metric(name, sum(points)))
             });
         metrics.collect()
-    }
-
-    fn probe_mismatches(&self, variants: &[Arc<Variant>], sketches: &Sketches) -> Option<Metric> {
-        let points: Vec<_> = sketches
-            .iter()
-            .filter(|(_, sketch)| sketch.probe_mismatches > 0)
-            .map(|(key, sketch)| self.number(sketch.probe_mismatches, attributes(variants, *key)))
-            .collect();
-        (!points.is_empty()).then(|| metric(names::PROBE_MISMATCH, sum(points)))
     }
 
     fn device(&self, device: DeviceState) -> Vec<Metric> {
@@ -384,11 +372,6 @@ pub(crate) fn merged_once() -> Metric {
         ..Default::default()
     };
     metric(names::WINDOW_MERGED, sum(vec![one]))
-}
-
-/// How an alarm names the signal that moved.
-fn last_word(metric: &'static str) -> &'static str {
-    metric.rsplit('.').next().unwrap_or(metric)
 }
 
 fn sum(data_points: Vec<NumberDataPoint>) -> metric::Data {

@@ -8,6 +8,7 @@
 //! <folder>/installation          who we are, if the application does not say
 //! <folder>/0000000000000001.spool ...   windows, oldest boot first
 //! <folder>/cursor                how far the oldest file was sent; losing it only resends
+//! <folder>/budget                bytes of the day, if they are limited
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
 //! At the cap neighbouring windows that were never sent become one (`coarsen`). Only when nothing
@@ -184,6 +185,21 @@ impl Spool {
             tracing::warn!(%error, "refused window could not be kept aside");
         }
         self.remove(pending);
+    }
+
+    /// What the day has cost so far, as an earlier boot noted it.
+    pub(crate) fn budget(&mut self) -> String {
+        fs::read_to_string(self.folder.join("budget")).unwrap_or_default()
+    }
+
+    /// Not synced: after a power cut a window or two are not on the account.
+    pub(crate) fn note_budget(&self, account: &str) {
+        let new = self.folder.join("budget.new");
+        let noted =
+            fs::write(&new, account).and_then(|()| fs::rename(&new, self.folder.join("budget")));
+        if let Err(error) = noted {
+            tracing::debug!(%error, "the day's bytes are not noted");
+        }
     }
 
     /// Who this folder belongs to.

@@ -405,3 +405,82 @@ fn many_lines_live_in_one_program() {
         assert_eq!(total(&own, "fathomline.output.surprisal"), 50, "device {n}");
     }
 }
+
+/// What an estimate needs is there on every Linux; a machine with a sensor sends what it measured.
+#[test]
+fn an_inference_says_what_it_used_and_where_the_number_comes_from() {
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    let line = builder(&server, spool.path())
+        .estimated_watts_per_core(4.0)
+        .start()
+        .unwrap();
+    // What idling costs must be known first.
+    thread::sleep(Duration::from_millis(2_600));
+    let op = line.operation(Operation::Chat);
+    let busy = Instant::now();
+    while busy.elapsed() < Duration::from_millis(500) {
+        std::hint::spin_loop();
+    }
+    op.finish(FinishReason::Stop);
+    thread::sleep(Duration::from_millis(400));
+    line.shutdown(FLUSH);
+    let requests = server.requests();
+    assert_eq!(total(&requests, "fathomline.inference.energy"), 1);
+    let metrics: Vec<_> = requests.iter().flat_map(metrics).collect();
+    let energy = |metric: &&Metric| metric.name == "fathomline.inference.energy";
+    let Some(Data::ExponentialHistogram(data)) = &metrics.iter().find(energy).unwrap().data else {
+        panic!("energy is a distribution");
+    };
+    let point = &data.data_points[0];
+    let keys: Vec<_> = point.attributes.iter().map(|a| a.key.as_str()).collect();
+    assert!(
+        keys.contains(&"fathomline.energy.source") && keys.contains(&"fathomline.energy.scope")
+    );
+    assert!(point.sum.unwrap() > 0.0);
+    assert!(
+        metrics
+            .iter()
+            .any(|metric| metric.name == "fathomline.device.energy")
+    );
+    assert!(
+        metrics
+            .iter()
+            .any(|metric| metric.name == "fathomline.device.memory.usage")
+    );
+}
+
+#[test]
+fn a_spent_day_costs_no_more_bytes_and_no_counts() {
+    const LIMIT: u64 = 16 * 1024;
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    let limited = || {
+        builder(&server, spool.path())
+            .daily_bytes(LIMIT)
+            .start()
+            .unwrap()
+    };
+    let line = limited();
+    for _ in 0..30 {
+        infer(&line);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let before_the_end = server.requests();
+    line.shutdown(FLUSH);
+    let spent: usize = before_the_end
+        .iter()
+        .map(|request| request.body.len())
+        .sum();
+    assert!(spent as u64 <= LIMIT, "{spent} bytes");
+    assert_eq!(total(&server.requests(), "fathomline.output.finish"), 30);
+    // The account outlives the process.
+    let account = std::fs::read_to_string(spool.path().join("budget")).unwrap();
+    let bytes: usize = server
+        .requests()
+        .iter()
+        .map(|request| request.body.len())
+        .sum();
+    assert!(
+        account.trim_end().ends_with(&format!(" {bytes}")),
+        "{account} {bytes}"
+    );
+}

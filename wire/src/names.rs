@@ -216,7 +216,7 @@ const fn plain(name: &'static str, unit: &'static str, kind: Kind) -> Metric {
     }
 }
 
-/// Every metric that the SDK sends in this contract version.
+/// Every metric that an SDK may send in this contract version.
 pub const METRICS: [Metric; 34] = [
     distribution(OPERATION_DURATION, "s"),
     distribution(TIME_TO_FIRST_TOKEN, "s"),

@@ -164,7 +164,7 @@ fn exp2<const FUSED: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let rounded = x + ROUND;
     let r = x - (rounded - ROUND);
-    const TERMS: [f32; 5] = [0.009_671_513, 0.055_507_34, 0.240_222_42, 0.693_146_98, 1.0];
+    const TERMS: [f32; 5] = [0.009_671_513, 0.055_507_34, 0.240_222_42, 0.693_147, 1.0];
     let power = TERMS.iter().fold(0.001_326_472_2, |sum, term| {
         multiply_add::<FUSED>(sum, r, *term)
     });

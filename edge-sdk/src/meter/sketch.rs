@@ -26,11 +26,10 @@ pub(crate) enum Signal {
     InputSurprisal,
     Energy,
     LoadDuration,
-    ProbeDistance,
 }
 
 /// Names of the signals, in their order.
-pub(crate) const SIGNALS: [&str; 14] = [
+pub(crate) const SIGNALS: [&str; 13] = [
     names::OPERATION_DURATION,
     names::TIME_TO_FIRST_TOKEN,
     names::TIME_PER_OUTPUT_TOKEN,
@@ -44,7 +43,6 @@ pub(crate) const SIGNALS: [&str; 14] = [
     names::INPUT_SURPRISAL,
     names::INFERENCE_ENERGY,
     names::MODEL_LOAD_DURATION,
-    names::PROBE_DISTANCE,
 ];
 
 /// What one finished inference adds.
@@ -92,9 +90,6 @@ pub(crate) struct Sketch {
     pub(crate) scripts: Scripts,
     /// One count a declared label, and the last for all others.
     pub(crate) labels: Vec<u64>,
-    /// Alarms of the detector on this device, by the signal that moved.
-    pub(crate) alarms: [u64; SIGNALS.len()],
-    pub(crate) probe_mismatches: u64,
     pub(crate) projections: Projections,
 }
 
@@ -107,8 +102,6 @@ impl Sketch {
             validity: Default::default(),
             scripts: Scripts::default(),
             labels: vec![0; labels + 1],
-            alarms: Default::default(),
-            probe_mismatches: 0,
             projections: Projections::default(),
         }
     }
@@ -155,8 +148,6 @@ impl Sketch {
             .chain(&self.validity)
             .chain(&self.scripts)
             .chain(&self.labels)
-            .chain(&self.alarms)
-            .chain([&self.probe_mismatches])
     }
 
     fn counters_mut(&mut self) -> impl Iterator<Item = &mut u64> {
@@ -166,8 +157,6 @@ impl Sketch {
             .chain(&mut self.validity)
             .chain(&mut self.scripts)
             .chain(&mut self.labels)
-            .chain(&mut self.alarms)
-            .chain([&mut self.probe_mismatches])
     }
 }
 

@@ -11,7 +11,7 @@ fn meter() -> Meter {
         labels: vec!["close".into(), "open".into()],
         ..Plan::default()
     };
-    Meter::new(Model::new("m", "1"), plan)
+    Meter::new(Model::new("m", "1"), plan, None)
 }
 
 fn record(value: f64) -> Record {
@@ -26,10 +26,6 @@ fn every_signal_is_a_distribution_of_the_contract() {
         assert_eq!(names::metric(name).unwrap().kind, names::Kind::Distribution);
     }
     assert_eq!(SIGNALS[Signal::Energy as usize], names::INFERENCE_ENERGY);
-    assert_eq!(
-        SIGNALS[Signal::ProbeDistance as usize],
-        names::PROBE_DISTANCE
-    );
     assert_eq!(
         SIGNALS[Signal::OutputSurprisal as usize],
         names::OUTPUT_SURPRISAL

@@ -13,7 +13,7 @@ use crate::{
 
 /// A window of these inferences, as the closer would encode it.
 pub(in crate::spool) fn window(sequence: u64, values: &[f64]) -> Vec<u8> {
-    let meter = Meter::new(Model::new("m", "1"), Plan::default());
+    let meter = Meter::new(Model::new("m", "1"), Plan::default(), None);
     for value in values {
         let mut record = Record::new(FinishReason::ALL[(*value as usize) % 2]);
         record.set(Signal::OutputSurprisal, Some(*value));
@@ -47,7 +47,7 @@ fn encoded(meter: &Meter, sequence: u64) -> Vec<u8> {
 
 /// A window of a busy device: every signal, a dozen inferences.
 pub(in crate::spool) fn busy_window(sequence: u64) -> Vec<u8> {
-    let meter = Meter::new(Model::new("assistant", "1.4.0"), Plan::default());
+    let meter = Meter::new(Model::new("assistant", "1.4.0"), Plan::default(), None);
     for n in 0..12u64 {
         let mut record = Record::new(FinishReason::Stop);
         record
