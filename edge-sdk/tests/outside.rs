@@ -3,6 +3,9 @@
 //! proven in the workspace's system tests.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "otel-bridge")]
+#[path = "outside/bridge.rs"]
+mod bridge;
 #[path = "outside/relay.rs"]
 mod relay;
 #[path = "outside/server.rs"]
