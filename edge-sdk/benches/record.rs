@@ -1,7 +1,7 @@
 //! What observing one inference costs: eight distributions through our public API against eight
 //! histograms of the OpenTelemetry SDK (exponential aggregation, three attributes), in one run, as
 //! a ratio; two threads against one; and the memory of twenty distributions. Run it with
-//! `cargo bench -p fathomline-edge --no-default-features --features otel-bridge --bench record`.
+//! `cargo bench -p fathomline-edge --no-default-features --bench record`.
 //! Both sides read the clock three times (begin, first token, end); ours computes the statistics
 //! of a row of logits besides, which theirs is given. The second ratio leaves that row and, on both
 //! sides, the third clock read out: eight records and two clock reads.
@@ -182,6 +182,7 @@ fn fastest(a: impl Fn() -> f64, b: impl Fn() -> f64) -> (f64, f64) {
 fn builder(folder: &tempfile::TempDir) -> Builder {
     let long = Duration::from_secs(6 * 3600);
     let builder = Fathomline::builder("assistant", "1.4.0").endpoint("http://127.0.0.1:1");
+    let builder = builder.without_energy();
     builder.spool(folder.path()).window(long)
 }
 

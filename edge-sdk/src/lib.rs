@@ -8,12 +8,12 @@
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
-//! | `energy`, `device`, `sampler` | joules, heat, load and battery, read on a thread of their own |
+//! | `energy`, `device`, `sampler` | joules, heat, load and battery, on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
-//! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes a day, which |
+//! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `refuge` | where windows go while the spool folder cannot be written |
 //! | `sender` | uploads, replies, waits |

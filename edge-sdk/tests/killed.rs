@@ -57,8 +57,8 @@ fn application() {
     }
 }
 
-/// Starts the application and kills it after some lines. Returns how many inferences it printed, and
-/// how many windows it had kept when it printed last.
+/// Starts the application and kills it after some lines. Returns how many inferences it printed,
+/// and how many windows it had kept when it printed last.
 fn live_and_die(spool: &Path, endpoint: &str, lines: usize) -> (u64, u64) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["application", "--exact", "--nocapture"])

@@ -1,5 +1,5 @@
-//! How fast a backlog is sent. Pure but for the chance that the caller brings. After an outage every
-//! device has one, and a collector that just came back must not drown in it: beside its new
+//! How fast a backlog is sent. Pure but for the chance that the caller brings. After an outage
+//! every device has one, and a collector that just came back must not drown in it: beside its new
 //! windows a device sends old ones at a rate that keeps a whole fleet below twice its usual load,
 //! unless the collector asks for another.
 
