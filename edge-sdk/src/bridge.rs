@@ -17,6 +17,9 @@ use opentelemetry::{
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
 use crate::{
+    builder::Builder,
+    error::Error,
+    installation, line,
     meter::{Observation, Plan, Record, SIGNALS, SeriesKey, Signal, Variant},
     otlp::EnergyReading,
     projection,
@@ -27,6 +30,45 @@ use crate::{
 /// Series of one metric without categories: every variant and `other`, under every operation and
 /// under none. The OpenTelemetry SDK reserves memory for as many.
 const SERIES_MAX: usize = (VARIANTS_MAX + 1) * (Operation::ALL.len() + 1);
+
+impl Builder {
+    /// Records on instruments of `provider`, the application's own OpenTelemetry pipeline, instead
+    /// of the spool. Endpoint, token, window and spool have no effect then, the line starts no
+    /// thread but the one that reads energy, and [`Health`](crate::Health) stays empty; flushing is
+    /// the provider's. A record costs what the OpenTelemetry SDK takes for it, on the thread that
+    /// infers.
+    ///
+    /// For the figures our own exporter sends, build the provider with
+    /// [`bridge_view`](Self::bridge_view) and [`bridge_resource`](Self::bridge_resource), and its
+    /// exporter with delta temporality; cumulative sums of a device that restarts are ambiguous.
+    /// What belongs to a device or to our spool and no inference (memory, temperature, the window's
+    /// sequence) is not bridged, so the collector cannot tell lost windows from idle ones.
+    pub fn bridge(mut self, provider: &impl MeterProvider) -> Self {
+        self.plan.instruments = Some(Arc::new(Instruments::new(provider)));
+        self
+    }
+
+    /// For `MeterProviderBuilder::with_view`: aggregates our distributions as exponential
+    /// histograms of the contract's scale and at most 160 buckets; touches nobody else's
+    /// instruments.
+    pub fn bridge_view(instrument: &Instrument) -> Option<Stream> {
+        view(instrument)
+    }
+
+    /// For `Resource::builder().with_attributes`: what our own exporter says about the service and
+    /// the device, with a new `service.instance.id` at each call. Has a `device.id` only when
+    /// [`installation`](Self::installation) was given: there is no spool folder to keep one in.
+    ///
+    /// # Errors
+    /// When an option is invalid, or the system has no random numbers.
+    pub fn bridge_resource(&self) -> Result<Vec<KeyValue>, Error> {
+        let settings = self.clone().checked()?;
+        let boot = installation::random()?;
+        let installation = settings.installation.as_deref();
+        let attributes = line::resource(&settings, installation, &boot).into_iter();
+        Ok(attributes.map(|(key, value)| text(key, &value)).collect())
+    }
+}
 
 /// Instruments of one application, for all lines that record on them.
 #[derive(Debug)]

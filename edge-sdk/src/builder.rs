@@ -11,14 +11,6 @@ use fathomline_wire::{
     limits::{LABEL_BYTES_MAX, LABELS_MAX},
 };
 
-#[cfg(feature = "otel-bridge")]
-use std::sync::Arc;
-
-#[cfg(feature = "otel-bridge")]
-use crate::{
-    bridge::{self, Instruments},
-    installation, line,
-};
 use crate::{
     environment,
     error::Error,
@@ -72,7 +64,7 @@ pub struct Builder {
     spool_bytes: u64,
     energy: bool,
     watts_per_core: Option<f64>,
-    plan: Plan,
+    pub(crate) plan: Plan,
 }
 
 /// A secret that no log shows.
@@ -325,50 +317,6 @@ impl Builder {
         self
     }
 
-    /// Records on instruments of `provider`, the application's own OpenTelemetry pipeline, instead
-    /// of the spool. Endpoint, token, window and spool have no effect then, the line starts no
-    /// thread but the one that reads energy, and [`Health`](crate::Health) stays empty; flushing is
-    /// the provider's. A record costs what the OpenTelemetry SDK takes for it, on the thread that
-    /// infers.
-    ///
-    /// For the figures our own exporter sends, build the provider with
-    /// [`bridge_view`](Self::bridge_view) and [`bridge_resource`](Self::bridge_resource), and its
-    /// exporter with delta temporality; cumulative sums of a device that restarts are ambiguous.
-    /// What belongs to a device or to our spool and no inference (memory, temperature, the window's
-    /// sequence) is not bridged, so the collector cannot tell lost windows from idle ones.
-    #[cfg(feature = "otel-bridge")]
-    pub fn bridge(mut self, provider: &impl opentelemetry::metrics::MeterProvider) -> Self {
-        self.plan.instruments = Some(Arc::new(Instruments::new(provider)));
-        self
-    }
-
-    /// For `MeterProviderBuilder::with_view`: aggregates our distributions as exponential
-    /// histograms of the contract's scale and at most 160 buckets; touches nobody else's
-    /// instruments.
-    #[cfg(feature = "otel-bridge")]
-    pub fn bridge_view(
-        instrument: &opentelemetry_sdk::metrics::Instrument,
-    ) -> Option<opentelemetry_sdk::metrics::Stream> {
-        bridge::view(instrument)
-    }
-
-    /// For `Resource::builder().with_attributes`: what our own exporter says about the service and
-    /// the device, with a new `service.instance.id` at each call. Has a `device.id` only when
-    /// [`installation`](Self::installation) was given: there is no spool folder to keep one in.
-    ///
-    /// # Errors
-    /// When an option is invalid, or the system has no random numbers.
-    #[cfg(feature = "otel-bridge")]
-    pub fn bridge_resource(&self) -> Result<Vec<opentelemetry::KeyValue>, Error> {
-        let settings = self.clone().checked()?;
-        let boot = installation::random()?;
-        let installation = settings.installation.as_deref();
-        let attributes = line::resource(&settings, installation, &boot).into_iter();
-        Ok(attributes
-            .map(|(key, value)| bridge::text(key, &value))
-            .collect())
-    }
-
     /// Takes the spool folder and starts to observe.
     ///
     /// # Errors
@@ -378,7 +326,7 @@ impl Builder {
         Fathomline::start(self.checked()?)
     }
 
-    fn checked(mut self) -> Result<Settings, Error> {
+    pub(crate) fn checked(mut self) -> Result<Settings, Error> {
         self.model.check()?;
         self.check_resource()?;
         self.check_transport()?;
