@@ -301,7 +301,7 @@ impl Builder {
         Fathomline::start(self.checked()?)
     }
 
-    fn checked(mut self) -> Result<Settings, Error> {
+    pub(crate) fn checked(mut self) -> Result<Settings, Error> {
         self.model.check()?;
         self.check_resource()?;
         self.destination.check()?;

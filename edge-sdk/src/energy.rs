@@ -118,6 +118,7 @@ fn boards() -> Option<Found> {
 #[derive(Debug)]
 pub(crate) struct Energy {
     began: Instant,
+    reading: EnergyReading,
     sampling: Duration,
     /// All that inferences wait for.
     attribution: Mutex<Attribution<SeriesKey>>,
@@ -143,6 +144,7 @@ impl Energy {
         };
         let energy = Self {
             began: Instant::now(),
+            reading: found.reading,
             sampling: found.sampling,
             attribution: Mutex::default(),
             sensor: Mutex::new(sensor),
@@ -150,6 +152,11 @@ impl Energy {
         // So that the first inference has a reading before it.
         energy.sample();
         energy
+    }
+
+    /// What is read, and what part of the device that covers.
+    pub(crate) fn reading(&self) -> EnergyReading {
+        self.reading
     }
 
     /// How often to sample.

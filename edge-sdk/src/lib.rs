@@ -14,6 +14,7 @@
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
+//! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
 //! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `refuge` | where windows go while the spool folder cannot be written |
@@ -23,6 +24,8 @@
 #![deny(missing_docs)]
 
 mod bell;
+#[cfg(feature = "otel-bridge")]
+mod bridge;
 mod budget;
 mod builder;
 #[cfg(feature = "candle")]

@@ -154,7 +154,7 @@ impl Fathomline {
 
     pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
         let boot = installation::random()?;
-        let (spool, refuge) = if settings.plan.disabled {
+        let (spool, refuge) = if settings.plan.keeps_nothing() {
             (None, None)
         } else {
             Refuge::open(&settings, &boot)?
@@ -171,16 +171,17 @@ impl Fathomline {
                 energy::find(root, settings.watts_per_core, gpu)
             })
             .flatten();
+        let energy = found.map(Energy::new);
         let envelope = Envelope {
-            resource: resource(&settings, &installation, &boot),
+            resource: resource(&settings, Some(&installation), &boot),
             labels: settings.plan.labels.clone(),
             projections: settings.plan.projections,
-            energy: found.as_ref().map(|found| found.reading),
+            energy: energy.as_ref().map(Energy::reading),
             scope_version: env!("CARGO_PKG_VERSION"),
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            meter: Meter::new(settings.model, settings.plan, found.map(Energy::new)),
+            meter: Meter::new(settings.model, settings.plan, energy),
             spool: Mutex::new(spool),
             refuge,
             envelope,
@@ -188,27 +189,24 @@ impl Fathomline {
             surroundings: Surroundings::new(root),
             tally: Tally::default(),
         });
-        if shared.meter.is_disabled() {
-            shared.bell.closed();
-            shared.bell.drained();
-            return Ok(Self {
-                shared,
-                ended: false,
-            });
-        }
         // From here on a failure drops the line, which stops the thread that did start.
         let line = Self {
             shared: Arc::clone(&shared),
             ended: false,
         };
-        let destination = settings.destination;
-        let sending = Arc::clone(&shared);
+        let windowless = shared.meter.plan().keeps_nothing();
+        if shared.meter.energy().is_some() || !windowless {
+            let sampling = Arc::clone(&shared);
+            spawn("fathomline-sampler", move || sampler::run(&sampling))?;
+        }
+        if windowless {
+            shared.bell.closed();
+            shared.bell.drained();
+            return Ok(line);
+        }
+        let (sending, destination) = (Arc::clone(&shared), settings.destination);
         spawn("fathomline-sender", move || {
             sender::run(&sending, &destination, settings.window);
-        })?;
-        let sampling = Arc::clone(&shared);
-        spawn("fathomline-sampler", move || {
-            sampler::run(&sampling);
         })?;
         let budget = settings.daily_bytes.map(Budget::new);
         spawn("fathomline-closer", move || {
@@ -305,15 +303,20 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), 
 
 /// Attributes of the installation. They do not change while the process runs: a change would be
 /// a new series in every relay and store.
-fn resource(settings: &Settings, installation: &str, boot: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn resource(
+    settings: &Settings,
+    installation: Option<&str>,
+    boot: &str,
+) -> Vec<(&'static str, String)> {
+    let installation = installation.map(str::to_owned);
     let always = [
         (names::SERVICE_NAME, settings.service.clone()),
         (names::SERVICE_INSTANCE_ID, boot.to_owned()),
-        (names::DEVICE_ID, installation.to_owned()),
         (names::HOST_ARCH, std::env::consts::ARCH.to_owned()),
         (names::OS_TYPE, std::env::consts::OS.to_owned()),
     ];
     let declared = [
+        (names::DEVICE_ID, &installation),
         (names::SERVICE_VERSION, &settings.service_version),
         (names::DEVICE_MODEL_IDENTIFIER, &settings.device_model),
         (names::ENVIRONMENT, &settings.environment),

@@ -19,8 +19,10 @@ use std::{
 
 use fathomline_wire::{limits::VARIANTS_MAX, names};
 
-pub(crate) use sketch::{Record, SIGNALS, Signal, Sketch};
+pub(crate) use sketch::{Observation, Record, SIGNALS, Signal, Sketch};
 
+#[cfg(feature = "otel-bridge")]
+use crate::bridge::{Bridge, Instruments};
 use crate::{
     energy::Energy,
     model::Model,
@@ -79,6 +81,20 @@ pub(crate) struct Plan {
     pub(crate) disabled: bool,
     /// Logits of one row, if that was declared.
     pub(crate) vocabulary: Option<usize>,
+    /// The application's own, if they are to be used instead of the spool.
+    #[cfg(feature = "otel-bridge")]
+    pub(crate) instruments: Option<Arc<Instruments>>,
+}
+
+impl Plan {
+    /// Whether there are no windows: nothing is observed, or the application's own pipeline has it.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        #[cfg(feature = "otel-bridge")]
+        if self.instruments.is_some() {
+            return true;
+        }
+        self.disabled
+    }
 }
 
 impl Default for Plan {
@@ -90,6 +106,8 @@ impl Default for Plan {
             projections: None,
             disabled: false,
             vocabulary: None,
+            #[cfg(feature = "otel-bridge")]
+            instruments: None,
         }
     }
 }
@@ -102,6 +120,8 @@ pub(crate) struct Meter {
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
     energy: Option<Arc<Energy>>,
+    #[cfg(feature = "otel-bridge")]
+    bridge: Option<Arc<Bridge>>,
 }
 
 /// Where the inferences of some threads are recorded. On cache lines of its own.
@@ -115,6 +135,8 @@ pub(crate) struct Shard {
     /// Rows that were no logits of the declared vocabulary.
     misfits: AtomicU64,
     sketches: Mutex<Sketches>,
+    #[cfg(feature = "otel-bridge")]
+    bridge: Option<Arc<Bridge>>,
 }
 
 impl Meter {
@@ -122,8 +144,14 @@ impl Meter {
     pub(crate) fn new(model: Model, plan: Plan, energy: Option<Energy>) -> Self {
         let plan = Arc::new(plan);
         let energy = energy.map(Arc::new);
-        let variants = Arc::new(Mutex::new(vec![Variant::new(model)]));
-        Self {
+        #[cfg(feature = "otel-bridge")]
+        let bridge = {
+            let reading = energy.as_ref().map(|energy| energy.reading());
+            let instruments = plan.instruments.as_ref();
+            instruments.map(|instruments| Arc::new(Bridge::new(instruments, reading)))
+        };
+        let variants = Arc::default();
+        let meter = Self {
             variants: Arc::clone(&variants),
             current: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| {
@@ -134,15 +162,21 @@ impl Meter {
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
                     sketches: Mutex::default(),
+                    #[cfg(feature = "otel-bridge")]
+                    bridge: bridge.clone(),
                 })
             }),
             energy,
-        }
+            #[cfg(feature = "otel-bridge")]
+            bridge,
+        };
+        meter.switch(model);
+        meter
     }
 
-    /// Whether nothing is observed at all.
-    pub(crate) fn is_disabled(&self) -> bool {
-        self.shards[0].plan.disabled
+    /// What the line decided about observing.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.shards[0].plan
     }
 
     /// Inferences that begin from now on run this model.
@@ -151,13 +185,22 @@ impl Meter {
         let known = variants.iter().position(|variant| variant.model == model);
         let current = known.unwrap_or_else(|| {
             if variants.len() < VARIANTS_MAX {
-                variants.push(Variant::new(model));
+                self.declare(&mut variants, model);
             } else if variants.len() == VARIANTS_MAX {
-                variants.push(Variant::new(other()));
+                self.declare(&mut variants, other());
             }
             variants.len() - 1
         });
         self.current.store(current, Ordering::Relaxed);
+    }
+
+    fn declare(&self, variants: &mut Vec<Arc<Variant>>, model: Model) {
+        let variant = Variant::new(model);
+        #[cfg(feature = "otel-bridge")]
+        if let Some(bridge) = &self.bridge {
+            bridge.declare(&variant);
+        }
+        variants.push(variant);
     }
 
     /// The series of an inference that begins now.
@@ -255,31 +298,42 @@ impl Shard {
         false
     }
 
+    /// Counts it, in the open window or on the application's own instruments.
+    pub(crate) fn observe(&self, key: SeriesKey, seen: Observation<'_>) {
+        if self.plan.disabled {
+            return;
+        }
+        #[cfg(feature = "otel-bridge")]
+        if let Some(bridge) = &self.bridge {
+            bridge.observe(&self.plan, key, seen);
+            return;
+        }
+        let labels = self.plan.labels.len();
+        let mut sketches = lock(&self.sketches);
+        let sketch = sketches.entry(key).or_insert_with(|| Sketch::new(labels));
+        sketch.observe(seen);
+    }
+
     pub(crate) fn record(&self, key: SeriesKey, record: &Record) {
-        self.with(key, |sketch| sketch.add(record));
+        self.observe(key, Observation::Record(record));
     }
 
     /// One value of one signal, outside of a record.
     pub(crate) fn value(&self, key: SeriesKey, signal: Signal, value: f64) {
-        self.with(key, |sketch| {
-            sketch.signals[signal as usize].record(value);
-        });
+        self.observe(key, Observation::Value(signal, value));
     }
 
     pub(crate) fn feedback(&self, key: SeriesKey, kind: Feedback) {
-        self.with(key, |sketch| sketch.feedback[kind as usize] += 1);
+        self.observe(key, Observation::Feedback(kind));
     }
 
     pub(crate) fn validity(&self, key: SeriesKey, kind: Validity) {
-        self.with(key, |sketch| sketch.validity[kind as usize] += 1);
+        self.observe(key, Observation::Validity(kind));
     }
 
     /// Counts characters of a prompt by their class.
     pub(crate) fn scripts(&self, key: SeriesKey, scripts: &Scripts) {
-        self.with(key, |sketch| {
-            let counts = sketch.scripts.iter_mut().zip(scripts);
-            counts.for_each(|(count, more)| *count += more);
-        });
+        self.observe(key, Observation::Scripts(scripts));
     }
 
     /// Counts a declared label, or `other`; the text itself goes no further.
@@ -287,7 +341,7 @@ impl Shard {
         let labels = &self.plan.labels;
         let declared = labels.binary_search_by(|known| known.as_str().cmp(label));
         let index = declared.unwrap_or(labels.len());
-        self.with(key, |sketch| sketch.labels[index] += 1);
+        self.observe(key, Observation::Label(index));
     }
 
     /// Adds an embedding's projections, if the line takes any.
@@ -297,17 +351,8 @@ impl Shard {
             .projections
             .and_then(|plan| plan.project(embedding));
         if let Some(values) = projected {
-            self.with(key, |sketch| sketch.projections.add(&values));
+            self.observe(key, Observation::Projections(&values));
         }
-    }
-
-    fn with(&self, key: SeriesKey, change: impl FnOnce(&mut Sketch)) {
-        if self.plan.disabled {
-            return;
-        }
-        let labels = self.plan.labels.len();
-        let mut sketches = lock(&self.sketches);
-        change(sketches.entry(key).or_insert_with(|| Sketch::new(labels)));
     }
 }
 

@@ -79,11 +79,16 @@ impl Projections {
     }
 }
 
-fn empty() -> ExplicitHistogram {
+/// Upper bounds of the buckets, the last apart, ascending.
+pub(crate) fn bounds() -> Vec<f64> {
     let ends = REACH * BOUNDS_PER_UNIT;
-    let bounds: Vec<f64> = (-ends..=ends)
+    (-ends..=ends)
         .map(|step| f64::from(step) / f64::from(BOUNDS_PER_UNIT))
-        .collect();
+        .collect()
+}
+
+fn empty() -> ExplicitHistogram {
+    let bounds = bounds();
     ExplicitHistogram {
         counts: vec![0; bounds.len() + 1],
         bounds,

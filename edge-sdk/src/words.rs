@@ -16,6 +16,14 @@ pub enum Operation {
 }
 
 impl Operation {
+    #[cfg(feature = "otel-bridge")]
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Chat,
+        Self::TextCompletion,
+        Self::GenerateContent,
+        Self::Embeddings,
+    ];
+
     /// The convention's name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -5,8 +5,13 @@
 
 #[path = "outside/arrived.rs"]
 mod arrived;
+#[cfg(feature = "otel-bridge")]
+#[path = "outside/bridge.rs"]
+mod bridge;
 #[path = "outside/energy.rs"]
 mod energy;
+#[path = "outside/relay.rs"]
+mod relay;
 #[path = "outside/server.rs"]
 mod server;
 

@@ -65,6 +65,21 @@ impl Record {
     }
 }
 
+/// One thing that was seen, as a sketch counts it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Observation<'a> {
+    Record(&'a Record),
+    /// One value of one signal, outside of a record.
+    Value(Signal, f64),
+    Feedback(Feedback),
+    Validity(Validity),
+    Scripts(&'a Scripts),
+    /// Its place among the declared labels; the one after the last is for all others.
+    Label(usize),
+    /// One value a component.
+    Projections(&'a [f64]),
+}
+
 /// Everything one series saw since the last window.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sketch {
@@ -91,7 +106,24 @@ impl Sketch {
         }
     }
 
-    pub(super) fn add(&mut self, record: &Record) {
+    pub(super) fn observe(&mut self, seen: Observation<'_>) {
+        match seen {
+            Observation::Record(record) => self.add(record),
+            Observation::Value(signal, value) => {
+                self.signals[signal as usize].record(value);
+            }
+            Observation::Feedback(kind) => self.feedback[kind as usize] += 1,
+            Observation::Validity(kind) => self.validity[kind as usize] += 1,
+            Observation::Scripts(scripts) => {
+                let counts = self.scripts.iter_mut().zip(scripts);
+                counts.for_each(|(count, more)| *count += more);
+            }
+            Observation::Label(index) => self.labels[index] += 1,
+            Observation::Projections(values) => self.projections.add(values),
+        }
+    }
+
+    fn add(&mut self, record: &Record) {
         self.finish[record.finish as usize] += 1;
         for (sketch, value) in self.signals.iter_mut().zip(record.signals) {
             // A value that is not finite was never measured; `record` refuses it.

@@ -1,5 +1,8 @@
 //! One window whatever the number of threads, models and labels.
 
+use fathomline_wire::histogram::ExponentialHistogram;
+use proptest::prelude::*;
+
 use super::*;
 use crate::words::FinishReason;
 
@@ -51,6 +54,67 @@ fn what_is_taken_is_gone_and_what_is_restored_is_back() {
         (sketch.feedback[5], &sketch.labels[..]),
         (1, &[0, 1, 0][..])
     );
+}
+
+/// What one thread does, step by step.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Record(u32),
+    Label,
+    Feedback,
+    /// Closes a window, as the closer does at any moment.
+    Take,
+    /// Takes a window and puts it back, as when the disk is full.
+    Restore,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let step = prop_oneof![
+        6 => (1u32..4_096).prop_map(Step::Record),
+        2 => Just(Step::Label),
+        2 => Just(Step::Feedback),
+        1 => Just(Step::Take),
+        1 => Just(Step::Restore),
+    ];
+    prop::collection::vec(prop::collection::vec(step, 1..60), 1..9)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_interleaving_of_threads_gives_exact_totals(threads in steps()) {
+        let meter = meter();
+        let key = meter.series(Some(Operation::Chat));
+        let closed = Mutex::new(Sketches::new());
+        let walk = |step: &Step| match step {
+            Step::Record(value) => meter.shard().record(key, &record(f64::from(*value))),
+            Step::Label => meter.shard().label(key, "open"),
+            Step::Feedback => meter.shard().feedback(key, Feedback::Wrong),
+            Step::Take => merge_into(&mut lock(&closed), meter.take()),
+            Step::Restore => meter.restore(meter.take()),
+        };
+        std::thread::scope(|scope| {
+            for steps in &threads {
+                scope.spawn(move || steps.iter().for_each(walk));
+            }
+        });
+        merge_into(&mut lock(&closed), meter.take());
+        let mut all = lock(&closed);
+        let sketch = all.entry(key).or_insert_with(|| Sketch::new(2));
+        let steps: Vec<Step> = threads.into_iter().flatten().collect();
+        let count = |wanted: fn(&Step) -> bool| steps.iter().filter(|s| wanted(s)).count() as u64;
+        let mut expected = ExponentialHistogram::new(4);
+        for step in &steps {
+            if let Step::Record(value) = step {
+                expected.record(f64::from(*value));
+            }
+        }
+        let surprisal = &sketch.signals[Signal::OutputSurprisal as usize];
+        prop_assert!(surprisal.agrees_with(&expected), "{surprisal:?} {expected:?}");
+        prop_assert_eq!(sketch.finish[0], expected.count);
+        prop_assert_eq!(sketch.labels[1], count(|step| matches!(step, Step::Label)));
+        prop_assert_eq!(sketch.feedback[5], count(|step| matches!(step, Step::Feedback)));
+    }
 }
 
 #[test]

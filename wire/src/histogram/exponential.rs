@@ -172,6 +172,7 @@ impl ExponentialHistogram {
     }
 
     /// Counts one value. False, and nothing counted, for NaN and infinities.
+    #[inline]
     pub fn record(&mut self, value: f64) -> bool {
         if !value.is_finite() {
             return false;
@@ -186,24 +187,26 @@ impl ExponentialHistogram {
             return true;
         }
         let index = bucket_index(size, self.scale);
-        let side = if value > 0.0 {
+        if !self.side(value).add_if_there(index) {
+            self.grow(value, index);
+        }
+        true
+    }
+
+    /// Counts a value whose bucket is not there yet, coarser if it has to be.
+    #[cold]
+    fn grow(&mut self, value: f64, index: i32) {
+        let shift = self.side(value).shift_to_hold(index);
+        self.downscale(shift);
+        self.side(value).add(index >> shift, 1);
+    }
+
+    fn side(&mut self, value: f64) -> &mut Buckets {
+        if value > 0.0 {
             &mut self.positive
         } else {
             &mut self.negative
-        };
-        let shift = side.shift_to_hold(index);
-        if shift == 0 {
-            side.add(index, 1);
-        } else {
-            self.downscale(shift);
-            let side = if value > 0.0 {
-                &mut self.positive
-            } else {
-                &mut self.negative
-            };
-            side.add(index >> shift, 1);
         }
-        true
     }
 
     /// Ordered cells from most negative to most positive, empty buckets left out.
@@ -310,6 +313,16 @@ impl Buckets {
         counts
             .filter(|(_, count)| **count > 0)
             .map(|(i, count)| (self.offset + i as i32, *count))
+    }
+
+    /// Counts one in a bucket of the dense range. False, and nothing counted, outside of it.
+    #[inline]
+    fn add_if_there(&mut self, index: i32) -> bool {
+        let at = i64::from(index) - i64::from(self.offset);
+        let count = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.counts.get_mut(at));
+        count.map(|count| *count += 1).is_some()
     }
 
     /// Adds to one bucket, growing the dense range to reach it.

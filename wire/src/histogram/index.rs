@@ -1,38 +1,81 @@
 //! Value to bucket and back. In: a positive finite value and a scale. Out: the exact
 //! upper-inclusive index. Never sees zero, negatives or NaN: callers sort those out first.
+//!
+//! Scales that devices record at read a table made once from [`lower_bound`] itself, so both ways
+//! give the same index for every value; a property test holds them together.
 
 use std::sync::LazyLock;
+
+/// Finest scale that has a table; coarser indexes are shifts of its own.
+const TABLE_SCALE: i32 = 5;
+
+/// Pieces of an octave of equal width. Boundaries at [`TABLE_SCALE`] lie further apart than that
+/// (2^(1/32) - 1 > 1/64), so a piece holds at most one.
+const PIECES: usize = 64;
+
+/// Explicit bits of a float's fraction.
+const FRACTION_BITS: u32 = 52;
+const FRACTION_MASK: u64 = (1 << FRACTION_BITS) - 1;
+
+/// Below this, boundaries themselves may round; the formula takes over.
+const SMALLEST_IN_TABLE: f64 = 1e-290;
+
+/// One piece of an octave.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Fraction bits of the boundary in this piece; none is larger when there is no boundary.
+    boundary: u64,
+    /// Bucket of the octave up to and including the boundary; the next one lies above it.
+    bucket: i32,
+}
+
+static PIECES_OF_AN_OCTAVE: LazyLock<[Piece; PIECES]> = LazyLock::new(|| {
+    let mut pieces = [Piece {
+        boundary: u64::MAX,
+        bucket: 0,
+    }; PIECES];
+    let mut bucket = -1;
+    for (n, piece) in pieces.iter_mut().enumerate() {
+        piece.bucket = bucket;
+        let boundary = lower_bound(bucket + 1, TABLE_SCALE).to_bits() & FRACTION_MASK;
+        let last = bucket + 1 == 1 << TABLE_SCALE;
+        if !last && piece_of(boundary) == n {
+            piece.boundary = boundary;
+            bucket += 1;
+        }
+    }
+    pieces
+});
+
+fn piece_of(fraction: u64) -> usize {
+    (fraction >> (FRACTION_BITS - PIECES.ilog2())) as usize
+}
 
 /// Index of the bucket that holds `value > 0` at `scale`: `base^i < value <= base^(i+1)`.
 ///
 /// Exact for powers of two at every scale and for all values at `scale <= 0`; elsewhere exact up
 /// to the rounding of the boundary itself, which the specification allows (plus or minus one).
+#[inline]
 pub fn bucket_index(value: f64, scale: i32) -> i32 {
-    if (0..=TABLE_SCALE).contains(&scale) && value >= f64::MIN_POSITIVE {
-        return index_by_table(value, scale);
+    if (1..=TABLE_SCALE).contains(&scale) && value >= SMALLEST_IN_TABLE {
+        look_up(value) >> (TABLE_SCALE - scale)
+    } else {
+        calculate(value, scale)
     }
-    index_by_logarithm(value, scale)
 }
 
-/// Scales up to here have their boundaries in a table: those that devices record at.
-const TABLE_SCALE: i32 = 5;
-
-/// Lower boundaries of the buckets of one octave at the table's scale, as [`lower_bound`] has them.
-static BOUNDS: LazyLock<[f64; 1 << TABLE_SCALE]> =
-    LazyLock::new(|| std::array::from_fn(|within| lower_bound(within as i32, TABLE_SCALE)));
-
-/// For normal values: how many boundaries of its octave lie below it. Coarser buckets are unions of
-/// finer ones, so a shift gives every smaller scale.
-fn index_by_table(value: f64, scale: i32) -> i32 {
-    const MANTISSA_BITS: u32 = 52;
+/// Index at [`TABLE_SCALE`] of a normal value.
+#[inline]
+fn look_up(value: f64) -> i32 {
     let bits = value.to_bits();
-    let octave = (bits >> MANTISSA_BITS) as i32 - 1023;
-    let mantissa = f64::from_bits((bits & ((1 << MANTISSA_BITS) - 1)) | (1023 << MANTISSA_BITS));
-    let below = BOUNDS.partition_point(|bound| *bound < mantissa) as i32;
-    ((octave << TABLE_SCALE) + below - 1) >> (TABLE_SCALE - scale)
+    let exponent = (bits >> FRACTION_BITS) as i32 - 1023;
+    let fraction = bits & FRACTION_MASK;
+    let piece = &PIECES_OF_AN_OCTAVE[piece_of(fraction)];
+    (exponent << TABLE_SCALE) + piece.bucket + i32::from(fraction > piece.boundary)
 }
 
-fn index_by_logarithm(value: f64, scale: i32) -> i32 {
+/// Index at any scale.
+fn calculate(value: f64, scale: i32) -> i32 {
     let (fraction, exponent) = split(value);
     if fraction == 0.5 {
         // A power of two is the upper bound of its bucket.
@@ -104,6 +147,38 @@ mod tests {
         assert_eq!(bucket_index(f64::from_bits(1), 0), -1075);
     }
 
+    #[test]
+    fn the_table_agrees_at_and_beside_every_boundary() {
+        for scale in 1..=TABLE_SCALE {
+            for index in (-960 << scale)..(1023 << scale) {
+                let boundary = lower_bound(index, scale);
+                for value in [boundary.next_down(), boundary, boundary.next_up()] {
+                    assert_eq!(
+                        bucket_index(value, scale),
+                        calculate(value, scale),
+                        "{value:e} at scale {scale}"
+                    );
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn the_table_agrees_with_the_formula(
+            bits in 1u64..0x7fef_ffff_ffff_ffff,
+            near_one in 1e-9f64..1e9,
+            scale in -10i32..=20,
+        ) {
+            for value in [f64::from_bits(bits), near_one] {
+                prop_assert_eq!(bucket_index(value, scale), calculate(value, scale));
+                prop_assert_eq!(bucket_index(value, 5), calculate(value, 5));
+                prop_assert_eq!(bucket_index(value, 4), calculate(value, 4));
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn every_value_lies_in_its_bucket(bits in 1u64..0x7fef_ffff_ffff_ffff, scale in -10i32..=20) {
@@ -111,25 +186,6 @@ mod tests {
             let index = bucket_index(value, scale);
             prop_assert!(lower_bound(index, scale) < value * (1.0 + 1e-15) + f64::from_bits(1));
             prop_assert!(value <= lower_bound(index + 1, scale) * (1.0 + 1e-15));
-        }
-
-        #[test]
-        fn table_and_logarithm_agree(
-            octave in -1022i32..1024,
-            within in 0u32..32,
-            step in -2i64..3,
-            mantissa in 0u64..1 << 52,
-            scale in 0i32..=5,
-        ) {
-            // Around every boundary, where they could differ, and anywhere.
-            let boundary = lower_bound((octave << 5) + within as i32, 5);
-            let near = f64::from_bits(boundary.to_bits().wrapping_add_signed(step));
-            let anywhere = f64::from_bits(((octave + 1023) as u64) << 52 | mantissa);
-            for value in [boundary, near, anywhere] {
-                if value.is_normal() {
-                    prop_assert_eq!(bucket_index(value, scale), index_by_logarithm(value, scale));
-                }
-            }
         }
 
         #[test]

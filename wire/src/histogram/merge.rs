@@ -136,6 +136,52 @@ mod tests {
         assert_eq!(histogram.quantile(0.5), None);
     }
 
+    /// Values of every size and sign, also zero and the ends of what floats can hold.
+    fn histogram() -> impl Strategy<Value = ExponentialHistogram> {
+        let value = prop_oneof![
+            4 => -1e6f64..1e6,
+            2 => 1e-9f64..1e-3,
+            1 => prop::sample::select(vec![0.0, f64::MIN_POSITIVE, f64::from_bits(1), 1e300]),
+        ];
+        (0i32..6, prop::collection::vec(value, 0..24))
+            .prop_map(|(scale, values)| of(scale, &values))
+    }
+
+    fn merged(left: &ExponentialHistogram, right: &ExponentialHistogram) -> ExponentialHistogram {
+        let mut both = left.clone();
+        both.merge(right);
+        both
+    }
+
+    /// Sums may differ by what the largest terms round to: values of both signs cancel out.
+    fn same(left: &ExponentialHistogram, right: &ExponentialHistogram) -> bool {
+        let largest = [left.min, left.max]
+            .map(f64::abs)
+            .into_iter()
+            .fold(0.0, f64::max);
+        let terms = if left.count == 0 {
+            0.0
+        } else {
+            largest * left.count as f64
+        };
+        (left.sum - right.sum).abs() <= 1e-12 * terms && left.without_sum() == right.without_sum()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #[test]
+        fn merging_is_commutative(a in histogram(), b in histogram()) {
+            prop_assert!(same(&merged(&a, &b), &merged(&b, &a)), "{a:?} {b:?}");
+        }
+
+        #[test]
+        fn merging_is_associative(a in histogram(), b in histogram(), c in histogram()) {
+            let left = merged(&merged(&a, &b), &c);
+            let right = merged(&a, &merged(&b, &c));
+            prop_assert!(same(&left, &right), "{left:?} {right:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         /// Does not prove associativity under differing zero thresholds: ours are always 0.
