@@ -117,8 +117,12 @@ impl Tally {
         (status > 0).then_some(status)
     }
 
-    pub(crate) fn stored(&self, points_rejected: u64) {
+    pub(crate) fn stored(&self) {
         self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Points of a stored window were not taken.
+    pub(crate) fn rejected(&self, points_rejected: u64) {
         self.points_rejected
             .fetch_add(points_rejected, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,12 +23,15 @@ const DEVICE_PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     device: Mutex<Device>,
+    /// Collector minus device in seconds, since the last window that said so.
+    clock_offset: Mutex<Option<f64>>,
 }
 
 impl Surroundings {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             device: Mutex::new(Device::new(root)),
+            clock_offset: Mutex::default(),
         }
     }
 
@@ -38,6 +41,17 @@ impl Surroundings {
         let totals = energy.map(Energy::take_totals);
         let totals = totals.filter(|totals| totals.measured);
         state.energy = totals.map(|t| [t.inference, t.idle, t.unattributed]);
+        state.clock_offset = self.offset().take();
+    }
+
+    /// A reply showed how many seconds the collector's clock is ahead of ours.
+    pub(crate) fn note_clock_offset(&self, seconds: f64) {
+        *self.offset() = Some(seconds);
+    }
+
+    fn offset(&self) -> MutexGuard<'_, Option<f64>> {
+        let offset = self.clock_offset.lock();
+        offset.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with(&self, act: impl FnOnce(&mut Device)) {

@@ -298,7 +298,8 @@ fn check_sender(identity: &Identity, windows: &[Window]) -> Result<(), Refusal> 
             ),
         ));
     };
-    if window.installation == identity.installation && window.boot == identity.boot {
+    let same_boot = fathomline_wire::identity::is_of_boot(&identity.boot, &window.boot);
+    if window.installation == identity.installation && same_boot {
         return Ok(());
     }
     Err(Refusal::new(

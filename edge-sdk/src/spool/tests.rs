@@ -536,6 +536,10 @@ fn two_weeks_offline_fit_by_growing_coarser() {
     for sequence in 1..=WINDOWS {
         append_body(&mut spool, sequence, &merge::tests::busy_window(sequence));
         assert!(spool.bytes_on_disk() <= 8 << 20);
+        // The sender tries all the time.
+        if sequence % 60 == 1 {
+            assert_eq!(spool.first().unwrap().identity.sequence, 1);
+        }
     }
     assert_eq!(
         (spool.dropped(), spool.windows() + spool.merged()),
