@@ -14,7 +14,7 @@
 //! | `meter` | sketches of the open window |
 //! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
 //! | `spool` | windows on disk, until they arrived |
-//! | `refuge` | where windows go while the spool folder cannot be written |
+//! | `queue` | where windows wait: on disk, in memory while the folder cannot be written |
 //! | `sender` | uploads, replies, waits |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
@@ -39,7 +39,7 @@ mod meter;
 mod model;
 mod otlp;
 mod projection;
-mod refuge;
+mod queue;
 mod repetition;
 mod sampler;
 mod script;

@@ -27,10 +27,9 @@ use crate::{
     meter::{Meter, Signal},
     model::Model,
     otlp::Envelope,
-    refuge::Refuge,
+    queue::Queue,
     sampler::{self, Surroundings},
     sender,
-    spool::Spool,
     words::Operation,
 };
 
@@ -67,9 +66,9 @@ pub struct Health {
     /// Windows that became part of a neighbour since the start, because the spool was full:
     /// nothing is lost but resolution in time.
     pub windows_merged: u64,
-    /// Windows that no folder took, since the start: their counts stay in memory and go out with a
-    /// later, longer window.
-    pub windows_held: u64,
+    /// Those of the waiting windows that are in memory, because the spool folder cannot be
+    /// written: a restart would lose them.
+    pub windows_in_memory: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
     /// HTTP status of the collector's last reply; none when it was not reached the last time.
@@ -85,9 +84,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) meter: Meter,
     /// Held across IO, so never by an inference. `None` once the line has ended.
-    pub(crate) spool: Mutex<Option<Spool>>,
-    /// What to try again while no folder can be written.
-    pub(crate) refuge: Option<Refuge>,
+    pub(crate) spool: Mutex<Option<Queue>>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
     pub(crate) surroundings: Surroundings,
@@ -100,7 +97,6 @@ pub(crate) struct Tally {
     stored: AtomicU64,
     refused: AtomicU64,
     points_rejected: AtomicU64,
-    held: AtomicU64,
     /// Zero when there was none.
     last_status: AtomicU16,
 }
@@ -127,11 +123,6 @@ impl Tally {
             .fetch_add(points_rejected, Ordering::Relaxed);
     }
 
-    /// A window could not be written and stays in memory.
-    pub(crate) fn held(&self) {
-        self.held.fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -145,16 +136,13 @@ impl Fathomline {
 
     pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
         let boot = installation::random()?;
-        let (spool, refuge) = if settings.plan.disabled {
-            (None, None)
+        let spool = if settings.plan.disabled {
+            None
         } else {
-            Refuge::open(&settings, &boot)?
+            Some(Queue::open(&settings, &boot)?)
         };
-        let installation = match (&spool, &refuge) {
-            (Some(spool), _) => spool.installation().to_owned(),
-            (None, Some(refuge)) => refuge.installation.clone(),
-            (None, None) => boot.clone(),
-        };
+        let installation = spool.as_ref().map_or(boot.as_str(), Queue::installation);
+        let installation = installation.to_owned();
         let root = Path::new("/");
         let found = (settings.energy && !settings.plan.disabled)
             .then(|| energy::find(root, settings.watts_per_core))
@@ -174,7 +162,6 @@ impl Fathomline {
                 found.as_ref().map(|_| Energy::new()),
             ),
             spool: Mutex::new(spool),
-            refuge,
             envelope,
             bell: Bell::default(),
             surroundings: Surroundings::new(root),
@@ -247,13 +234,13 @@ impl Fathomline {
             .unwrap_or_else(PoisonError::into_inner);
         let spool = spool.as_ref();
         Health {
-            windows_waiting: spool.map_or(0, Spool::windows),
-            bytes_waiting: spool.map_or(0, Spool::bytes),
+            windows_waiting: spool.map_or(0, Queue::windows),
+            bytes_waiting: spool.map_or(0, Queue::bytes),
             windows_stored: count(&tally.stored),
             windows_refused: count(&tally.refused),
-            windows_dropped: spool.map_or(0, Spool::dropped),
-            windows_merged: spool.map_or(0, Spool::merged),
-            windows_held: count(&tally.held),
+            windows_dropped: spool.map_or(0, Queue::dropped),
+            windows_merged: spool.map_or(0, Queue::merged),
+            windows_in_memory: spool.map_or(0, Queue::windows_in_memory),
             points_rejected: count(&tally.points_rejected),
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),

@@ -18,7 +18,8 @@ use reply::Reply;
 
 use crate::{
     line::Shared,
-    spool::{Part, Parts, Pending, Spool},
+    queue::Queue,
+    spool::{Part, Parts, Pending},
 };
 
 /// Longest time one upload may take: a server that accepts and never answers holds up the
@@ -158,7 +159,7 @@ fn act_on(shared: &Shared, answer: &Answer, under_way: UnderWay, failures: u32) 
 }
 
 /// Runs `act` on the spool, unless the line has given it up.
-fn with_spool<T>(shared: &Shared, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
+fn with_spool<T>(shared: &Shared, act: impl FnOnce(&mut Queue) -> T) -> Option<T> {
     shared
         .spool
         .lock()

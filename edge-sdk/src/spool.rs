@@ -34,6 +34,7 @@ use std::{
 
 pub use waiting::Waiting;
 
+pub(crate) use merge::merge;
 pub(crate) use parts::{Part, Parts};
 pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
 
@@ -111,7 +112,25 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Appends a window and syncs it. At the cap the oldest windows make room.
+    /// A window that waited in memory, of which an upload may have begun.
+    pub(crate) fn take_over(&mut self, entry: Entry<'_>, attempted: bool) -> Appended {
+        let appended = self.append(entry);
+        if let (Appended::Kept, true, Some(segment)) = (&appended, attempted, self.segments.back())
+        {
+            self.mark_attempted(segment.number);
+        }
+        appended
+    }
+
+    /// A window that is kept reports so many lost ones: no longer ours to remember. Returns how
+    /// many of them were not lost here.
+    pub(crate) fn said(&mut self, reports_dropped: u64) -> u64 {
+        let here = reports_dropped.min(self.unreported);
+        self.unreported -= here;
+        reports_dropped - here
+    }
+
+    /// Appends a window and syncs it. At the cap old windows make room.
     pub(crate) fn append(&mut self, entry: Entry<'_>) -> Appended {
         let bytes = segment::bytes_on_disk(entry.body);
         if bytes > self.cap_bytes {
@@ -126,9 +145,7 @@ impl Spool {
         };
         let appended = segment.append(writer, entry);
         match appended {
-            // Reported by a window that is on disk: no longer ours to remember.
-            Appended::Kept => self.unreported -= entry.reports_dropped.min(self.unreported),
-            Appended::RolledBack(_) => {}
+            Appended::Kept | Appended::RolledBack(_) => {}
             Appended::Lost(_) => {
                 self.writer = None;
                 self.lose(1, 0);
@@ -211,9 +228,8 @@ impl Spool {
         self.remove(pending);
     }
 
-    /// What is known of the parts of `pending`.
-    pub(crate) fn parts(&self, pending: &Pending) -> Parts {
-        let identity = &pending.identity;
+    /// What is known of the parts of this window.
+    pub(crate) fn parts(&self, identity: &Identity) -> Parts {
         let noted = self
             .in_parts
             .as_ref()
@@ -221,29 +237,29 @@ impl Spool {
         noted.map_or_else(Parts::default, |(_, _, parts)| *parts)
     }
 
-    /// Notes for good that `pending` goes in these parts, before any of them is sent: in other
+    /// Notes for good that a window goes in these parts, before any of them is sent: in other
     /// parts its points would count twice.
-    pub(crate) fn split(&mut self, pending: &Pending, parts: Parts) -> io::Result<()> {
-        self.note_parts(pending, parts)?;
-        self.keep_parts(pending, parts);
+    pub(crate) fn split(&mut self, identity: &Identity, parts: Parts) -> io::Result<()> {
+        self.note_parts(identity, parts)?;
+        self.keep_parts(identity, parts);
         Ok(())
     }
 
-    /// Notes that a part of `pending` is stored. Losing the note only sends the part again.
-    pub(crate) fn part_stored(&mut self, pending: &Pending, parts: Parts) {
-        self.keep_parts(pending, parts);
-        if let Err(error) = self.note_parts(pending, parts) {
+    /// Notes that a part of a window is stored. Losing the note only sends the part again.
+    pub(crate) fn part_stored(&mut self, identity: &Identity, parts: Parts) {
+        self.keep_parts(identity, parts);
+        if let Err(error) = self.note_parts(identity, parts) {
             tracing::debug!(%error, "a stored part is not noted; it may be sent again");
         }
     }
 
-    fn keep_parts(&mut self, pending: &Pending, parts: Parts) {
-        let Identity { boot, sequence, .. } = &pending.identity;
+    fn keep_parts(&mut self, identity: &Identity, parts: Parts) {
+        let Identity { boot, sequence, .. } = identity;
         self.in_parts = Some((boot.clone(), *sequence, parts));
     }
 
-    fn note_parts(&self, pending: &Pending, parts: Parts) -> io::Result<()> {
-        let Identity { boot, sequence, .. } = &pending.identity;
+    fn note_parts(&self, identity: &Identity, parts: Parts) -> io::Result<()> {
+        let Identity { boot, sequence, .. } = identity;
         let line = format!("{boot} {sequence} {}\n", parts.to_text());
         notes::write(&self.folder, "parts", &line, Kept::Surely)
     }
@@ -258,6 +274,12 @@ impl Spool {
         if let Err(error) = notes::write(&self.folder, "budget", account, Kept::Perhaps) {
             tracing::debug!(%error, "the day's bytes are not noted");
         }
+    }
+
+    /// The next window goes to a new file.
+    #[cfg(test)]
+    pub(crate) fn give_up_writing(&mut self) {
+        self.writer = None;
     }
 
     /// Who this folder belongs to.
@@ -461,6 +483,9 @@ fn in_folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Err
         source,
     }
 }
+
+#[cfg(test)]
+pub(crate) use merge::tests as tests_of_merge;
 
 #[cfg(test)]
 mod tests;

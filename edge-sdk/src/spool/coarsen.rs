@@ -136,3 +136,6 @@ fn pairs(stored: Vec<Stored>) -> Vec<Stored> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,24 @@ pub(crate) struct Pending {
     end: u64,
 }
 
+impl Pending {
+    /// A window that no file holds: its number is none that a file has.
+    pub(crate) fn in_memory(identity: Identity, body: Vec<u8>) -> Self {
+        Self {
+            identity,
+            body,
+            reports_dropped: 0,
+            segment: 0,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.segment == 0
+    }
+}
+
 /// How an append ended.
 #[derive(Debug)]
 pub(crate) enum Appended {
