@@ -1,6 +1,6 @@
 //! A disk that takes no more bytes. The test runs itself as the application, under a limit on the
-//! size of files that cuts writes off in the middle, while the collector is away; then the collector
-//! comes back. Everything arrives, what the disk has taken and what it has not.
+//! size of files that cuts writes off in the middle, while the collector is away; then the
+//! collector comes back. Everything arrives, what the disk has taken and what it has not.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
