@@ -1,6 +1,6 @@
 //! Closes windows. In: the meter, the clock. Out: one encoded window at a time, appended to the
 //! spool. Runs on a thread of its own, so that windows keep their pace whatever the network does.
-//! A window that the disk refuses goes back to the meter and out with the next one.
+//! A window that the day's budget has no room for goes back to the meter and out with a later one.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,9 @@ use crate::{
     budget::Budget,
     line::Shared,
     otlp::{self, DeviceState},
+    queue::Queue,
     sampler,
-    spool::{Appended, Entry, Spool},
+    spool::Entry,
     windows::Windows,
 };
 
@@ -22,7 +23,6 @@ pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>)
     }
     let mut closer = Closer {
         windows: Windows::begin(shared.clock.unix_nano()),
-        refused: false,
         budget,
         last: false,
     };
@@ -56,8 +56,6 @@ fn next(due: Instant, now: Instant, length: Duration) -> Instant {
 
 struct Closer {
     windows: Windows,
-    /// The last window could not be kept; said once, not every second.
-    refused: bool,
     budget: Option<Budget>,
     /// The line shuts down: what is not kept now never is.
     last: bool,
@@ -66,18 +64,12 @@ struct Closer {
 impl Closer {
     fn close(&mut self, shared: &Shared) {
         let mut spool = shared.spool();
-        if let (None, Some(refuge)) = (spool.as_ref(), &shared.refuge) {
-            *spool = refuge.try_again();
-            if spool.is_none() {
-                shared.tally.held();
-            }
-        }
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
         }
     }
 
-    fn close_into(&mut self, shared: &Shared, spool: &mut Spool) {
+    fn close_into(&mut self, shared: &Shared, spool: &mut Queue) {
         sampler::sample_energy(&shared.meter);
         let now = shared.clock.unix_nano();
         let sketches = shared.meter.take();
@@ -102,6 +94,9 @@ impl Closer {
         // Better a few bytes over than a window lost.
         if !fits && !self.last {
             shared.meter.restore(sketches);
+            if let Some((energy, totals)) = joules {
+                energy.put_back(totals);
+            }
             return;
         }
         let entry = Entry {
@@ -109,28 +104,17 @@ impl Closer {
             reports_dropped: device.windows_dropped,
             body: &body,
         };
-        match spool.append(entry) {
-            Appended::Kept => {
-                self.windows.commit(&window);
-                self.refused = false;
+        let kept = spool.append(entry);
+        self.windows.commit(&window);
+        match kept {
+            Ok(()) => {
                 if let Some(budget) = &mut self.budget {
                     budget.spend(bytes, now);
                     spool.note_budget(&budget.kept());
                 }
                 shared.bell.appended();
             }
-            Appended::RolledBack(error) => {
-                shared.meter.restore(sketches);
-                if let Some((energy, totals)) = joules {
-                    energy.put_back(totals);
-                }
-                shared.tally.held();
-                if !std::mem::replace(&mut self.refused, true) {
-                    tracing::warn!(%error, "window not spooled; kept in memory and tried again");
-                }
-            }
-            Appended::Lost(error) => {
-                self.windows.commit(&window);
+            Err(error) => {
                 tracing::warn!(%error, sequence = window.sequence, "window lost");
             }
         }

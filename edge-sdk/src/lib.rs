@@ -17,7 +17,7 @@
 //! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
 //! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
 //! | `spool` | windows on disk, until they arrived |
-//! | `refuge` | where windows go while the spool folder cannot be written |
+//! | `queue` | where windows wait: on disk, in memory while the folder cannot be written |
 //! | `sender` | uploads, replies, waits |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
@@ -45,7 +45,7 @@ mod meter;
 mod model;
 mod otlp;
 mod projection;
-mod refuge;
+mod queue;
 mod repetition;
 mod sampler;
 mod script;

@@ -28,10 +28,9 @@ use crate::{
     meter::{Meter, Signal},
     model::Model,
     otlp::Envelope,
-    refuge::Refuge,
+    queue::Queue,
     sampler::{self, Surroundings},
     sender,
-    spool::Spool,
     words::Operation,
 };
 
@@ -68,9 +67,9 @@ pub struct Health {
     /// Windows that became part of a neighbour since the start, because the spool was full:
     /// nothing is lost but resolution in time.
     pub windows_merged: u64,
-    /// Windows that no folder took, since the start: their counts stay in memory and go out with a
-    /// later, longer window.
-    pub windows_held: u64,
+    /// Those of the waiting windows that are in memory, because the spool folder cannot be
+    /// written: a restart would lose them.
+    pub windows_in_memory: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
     /// HTTP status of the collector's last reply; none when it was not reached the last time.
@@ -86,9 +85,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) meter: Meter,
     /// Held across IO, so never by an inference. `None` once the line has ended.
-    spool: Mutex<Option<Spool>>,
-    /// What to try again while no folder can be written.
-    pub(crate) refuge: Option<Refuge>,
+    spool: Mutex<Option<Queue>>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
     pub(crate) surroundings: Surroundings,
@@ -97,12 +94,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Waits for whoever uses the spool, so never on the inference path.
-    pub(crate) fn spool(&self) -> MutexGuard<'_, Option<Spool>> {
+    pub(crate) fn spool(&self) -> MutexGuard<'_, Option<Queue>> {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `act` on the spool, unless the line has given it up.
-    pub(crate) fn with_spool<T>(&self, act: impl FnOnce(&mut Spool) -> T) -> Option<T> {
+    pub(crate) fn with_spool<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> Option<T> {
         self.spool().as_mut().map(act)
     }
 }
@@ -113,7 +110,6 @@ pub(crate) struct Tally {
     stored: AtomicU64,
     refused: AtomicU64,
     points_rejected: AtomicU64,
-    held: AtomicU64,
     /// Zero when there was none.
     last_status: AtomicU16,
 }
@@ -130,15 +126,14 @@ impl Tally {
         (status > 0).then_some(status)
     }
 
-    pub(crate) fn stored(&self, points_rejected: u64) {
+    pub(crate) fn stored(&self) {
         self.stored.fetch_add(1, Ordering::Relaxed);
-        self.points_rejected
-            .fetch_add(points_rejected, Ordering::Relaxed);
     }
 
-    /// A window could not be written and stays in memory.
-    pub(crate) fn held(&self) {
-        self.held.fetch_add(1, Ordering::Relaxed);
+    /// Points of a stored window were not taken.
+    pub(crate) fn rejected(&self, points_rejected: u64) {
+        self.points_rejected
+            .fetch_add(points_rejected, Ordering::Relaxed);
     }
 
     pub(crate) fn refused(&self) {
@@ -154,16 +149,13 @@ impl Fathomline {
 
     pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
         let boot = installation::random()?;
-        let (spool, refuge) = if settings.plan.keeps_nothing() {
-            (None, None)
+        let spool = if settings.plan.keeps_nothing() {
+            None
         } else {
-            Refuge::open(&settings, &boot)?
+            Some(Queue::open(&settings, &boot)?)
         };
-        let installation = match (&spool, &refuge) {
-            (Some(spool), _) => spool.installation().to_owned(),
-            (None, Some(refuge)) => refuge.installation.clone(),
-            (None, None) => boot.clone(),
-        };
+        let installation = spool.as_ref().map_or(boot.as_str(), Queue::installation);
+        let installation = installation.to_owned();
         let root = Path::new("/");
         let found = (settings.energy && !settings.plan.disabled)
             .then(|| {
@@ -183,7 +175,6 @@ impl Fathomline {
             clock: Clock::start(),
             meter: Meter::new(settings.model, settings.plan, energy),
             spool: Mutex::new(spool),
-            refuge,
             envelope,
             bell: Bell::default(),
             surroundings: Surroundings::new(root),
@@ -248,13 +239,13 @@ impl Fathomline {
         let spool = self.shared.spool();
         let spool = spool.as_ref();
         Health {
-            windows_waiting: spool.map_or(0, Spool::windows),
-            bytes_waiting: spool.map_or(0, Spool::bytes),
+            windows_waiting: spool.map_or(0, Queue::windows),
+            bytes_waiting: spool.map_or(0, Queue::bytes),
             windows_stored: count(&tally.stored),
             windows_refused: count(&tally.refused),
-            windows_dropped: spool.map_or(0, Spool::dropped),
-            windows_merged: spool.map_or(0, Spool::merged),
-            windows_held: count(&tally.held),
+            windows_dropped: spool.map_or(0, Queue::dropped),
+            windows_merged: spool.map_or(0, Queue::merged),
+            windows_in_memory: spool.map_or(0, Queue::windows_in_memory),
             points_rejected: count(&tally.points_rejected),
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),

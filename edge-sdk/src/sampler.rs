@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,18 +21,32 @@ const DEVICE_PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     device: Mutex<Device>,
+    /// Collector minus device in seconds, since the last window that said so.
+    clock_offset: Mutex<Option<f64>>,
 }
 
 impl Surroundings {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             device: Mutex::new(Device::new(root)),
+            clock_offset: Mutex::default(),
         }
     }
 
     /// Levels now, and shares since the last window.
     pub(crate) fn report(&self, state: &mut DeviceState) {
         self.with(|device| device.report(state));
+        state.clock_offset = self.offset().take();
+    }
+
+    /// A reply showed how many seconds the collector's clock is ahead of ours.
+    pub(crate) fn note_clock_offset(&self, seconds: f64) {
+        *self.offset() = Some(seconds);
+    }
+
+    fn offset(&self) -> MutexGuard<'_, Option<f64>> {
+        let offset = self.clock_offset.lock();
+        offset.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with(&self, act: impl FnOnce(&mut Device)) {

@@ -10,10 +10,14 @@ mod reply;
 use std::time::{Duration, Instant};
 
 use backoff::Backoff;
-use post::Door;
+use post::{Answer, Door};
 use reply::Reply;
 
-use crate::{destination::Destination, line::Shared, spool::Spool};
+use crate::{
+    destination::Destination,
+    line::Shared,
+    spool::{Part, Parts, Pending},
+};
 
 /// Longest time one upload may take: a server that accepts and never answers holds up the
 /// windows behind it no longer than this.
@@ -25,6 +29,8 @@ enum Step {
     Empty,
     /// It is out of the way; the collector may have said how fast a backlog may follow.
     Gone(Option<Duration>),
+    /// It is on its way in parts, and the next one may follow.
+    GoesOn,
     /// It stays; the collector may have asked for a wait.
     Stays(Option<Duration>),
 }
@@ -44,6 +50,7 @@ pub(crate) fn run(shared: &Shared, destination: &Destination, window: Duration) 
                     shared.bell.wait_for_retry(Instant::now() + wait);
                 }
             }
+            Step::GoesOn => backoff.success(),
             Step::Empty if !shared.bell.wait_for_window(&mut seen) => break,
             Step::Empty => {}
             // Shutting down there is no time for a second try: the next start has it.
@@ -57,12 +64,22 @@ pub(crate) fn run(shared: &Shared, destination: &Destination, window: Duration) 
     shared.bell.drained();
 }
 
-/// Posts the oldest window and acts on the reply.
+/// Posts the oldest window, or the next of its parts, and acts on the reply.
 fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
-    let Some(window) = shared.with_spool(Spool::first).flatten() else {
+    let oldest = shared.with_spool(|spool| {
+        let window = spool.first()?;
+        let parts = spool.parts(&window);
+        Some((window, parts))
+    });
+    let Some((window, parts)) = oldest.flatten() else {
         return Step::Empty;
     };
-    let answer = match door.post(&window, shared.clock.unix_nano()) {
+    let Some(part) = parts.next(&window.body) else {
+        // Everything of it was stored before the line last ended.
+        shared.with_spool(|spool| spool.remove(&window));
+        return Step::Gone(None);
+    };
+    let answer = match door.post(&window.identity, &part, shared.clock) {
         Ok(answer) => answer,
         Err(error) => {
             shared.tally.replied(None);
@@ -74,25 +91,68 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
         }
     };
     shared.tally.replied(Some(answer.status));
+    if let Some(offset) = answer.clock_offset {
+        shared.surroundings.note_clock_offset(offset);
+    }
+    let under_way = UnderWay {
+        window,
+        parts,
+        part,
+    };
+    act_on(shared, &answer, under_way, failures)
+}
+
+/// What was posted.
+struct UnderWay {
+    window: Pending,
+    parts: Parts,
+    part: Part,
+}
+
+fn act_on(shared: &Shared, answer: &Answer, under_way: UnderWay, failures: u32) -> Step {
+    let UnderWay {
+        window,
+        parts,
+        part,
+    } = under_way;
     let (status, identity) = (answer.status, &window.identity);
     match answer.reply {
         Reply::Stored => {
-            shared.tally.stored(answer.points_rejected);
+            shared.tally.rejected(answer.points_rejected);
+            let parts = parts.stored(&part);
+            if !parts.are_stored() {
+                shared.with_spool(|spool| spool.part_stored(&window, parts));
+                return Step::GoesOn;
+            }
+            shared.tally.stored();
             shared.with_spool(|spool| spool.remove(&window));
+            Step::Gone(answer.pace)
         }
         Reply::Conflict | Reply::Refused => {
             tracing::warn!(status, %identity, "window refused for good; set aside");
             shared.tally.refused();
             shared.with_spool(|spool| spool.set_aside(&window));
+            Step::Gone(answer.pace)
+        }
+        Reply::TooLarge => {
+            let split = parts.split(&part);
+            let noted = split.and_then(|parts| shared.with_spool(|s| s.split(&window, parts)));
+            if let Some(Ok(())) = noted {
+                return Step::GoesOn;
+            }
+            say_once(failures, || {
+                let bytes = part.body.len();
+                tracing::warn!(bytes, %identity, "too large for the collector and cannot be split")
+            });
+            Step::Stays(None)
         }
         Reply::Later(asked) => {
             say_once(failures, || {
                 tracing::warn!(status, "collector not ready; windows wait")
             });
-            return Step::Stays(asked);
+            Step::Stays(asked)
         }
     }
-    Step::Gone(answer.pace)
 }
 
 /// A state is logged when it begins, not at every try.

@@ -8,6 +8,8 @@
 //! <folder>/installation          who we are, if the application does not say
 //! <folder>/0000000000000001.spool ...   windows, oldest boot first
 //! <folder>/cursor                how far the oldest file was sent; losing it only resends
+//! <folder>/attempted             the last file of which an upload was begun
+//! <folder>/parts                 what is stored of a window that goes in parts
 //! <folder>/budget                bytes of the day, if they are limited
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
@@ -18,6 +20,8 @@
 mod coarsen;
 mod frame;
 mod merge;
+mod notes;
+mod parts;
 mod segment;
 mod waiting;
 
@@ -30,9 +34,14 @@ use std::{
 
 pub use waiting::Waiting;
 
+pub(crate) use merge::merge;
+pub(crate) use parts::{Part, Parts};
 pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
 
+use fathomline_wire::identity::Identity;
+
 use crate::{error::Error, installation};
+use notes::Kept;
 use segment::{Scanned, Segment};
 
 /// Smallest cap: a few windows must always have a place.
@@ -56,6 +65,10 @@ pub(crate) struct Spool {
     /// The last segment's file, while it may be written.
     writer: Option<File>,
     next_number: u64,
+    /// Files up to this number are never rewritten: an upload from them may have begun.
+    attempted: u64,
+    /// What is known of the window that goes in parts: its boot, its sequence, its parts.
+    in_parts: Option<(String, u64, Parts)>,
     /// Windows lost and not yet reported by a window that is still here.
     unreported: u64,
     /// Windows lost since the spool was opened.
@@ -88,6 +101,8 @@ impl Spool {
             segments: VecDeque::new(),
             writer: None,
             next_number: 1,
+            attempted: 0,
+            in_parts: parts_note(folder),
             unreported: 0,
             dropped: 0,
             merged: 0,
@@ -97,7 +112,25 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Appends a window and syncs it. At the cap the oldest windows make room.
+    /// A window that waited in memory, of which an upload may have begun.
+    pub(crate) fn take_over(&mut self, entry: Entry<'_>, attempted: bool) -> Appended {
+        let appended = self.append(entry);
+        if let (Appended::Kept, true, Some(segment)) = (&appended, attempted, self.segments.back())
+        {
+            self.mark_attempted(segment.number);
+        }
+        appended
+    }
+
+    /// A window that is kept reports so many lost ones: no longer ours to remember. Returns how
+    /// many of them were not lost here.
+    pub(crate) fn said(&mut self, reports_dropped: u64) -> u64 {
+        let here = reports_dropped.min(self.unreported);
+        self.unreported -= here;
+        reports_dropped - here
+    }
+
+    /// Appends a window and syncs it. At the cap old windows make room.
     pub(crate) fn append(&mut self, entry: Entry<'_>) -> Appended {
         let bytes = segment::bytes_on_disk(entry.body);
         if bytes > self.cap_bytes {
@@ -112,9 +145,7 @@ impl Spool {
         };
         let appended = segment.append(writer, entry);
         match appended {
-            // Reported by a window that is on disk: no longer ours to remember.
-            Appended::Kept => self.unreported -= entry.reports_dropped.min(self.unreported),
-            Appended::RolledBack(_) => {}
+            Appended::Kept | Appended::RolledBack(_) => {}
             Appended::Lost(_) => {
                 self.writer = None;
                 self.lose(1, 0);
@@ -123,12 +154,17 @@ impl Spool {
         appended
     }
 
-    /// The oldest window that was not sent yet. A damaged file is given up and counted.
+    /// The oldest window that was not sent yet; from now on an upload of it may have begun. A
+    /// damaged file is given up and counted.
     pub(crate) fn first(&mut self) -> Option<Pending> {
         loop {
             let segment = self.segments.front()?;
             match segment.first() {
-                Ok(Some(pending)) => return Some(pending),
+                Ok(Some(pending)) => {
+                    let number = segment.number;
+                    self.mark_attempted(number);
+                    return Some(pending);
+                }
                 Ok(None) if self.is_written(segment) => return None,
                 Ok(None) => self.remove_oldest(),
                 Err(error) => {
@@ -148,6 +184,11 @@ impl Spool {
         // At the cap the file may have gone while its window was under way.
         if !segment.is_first(pending) {
             return;
+        }
+        if self.in_parts.take().is_some()
+            && let Err(error) = fs::remove_file(self.folder.join("parts"))
+        {
+            tracing::debug!(%error, "a note that is spent was not removed");
         }
         segment.advance(pending);
         let (number, position, spent) = (segment.number, segment.position, segment.windows == 0);
@@ -187,19 +228,58 @@ impl Spool {
         self.remove(pending);
     }
 
+    /// What is known of the parts of this window.
+    pub(crate) fn parts(&self, identity: &Identity) -> Parts {
+        let noted = self
+            .in_parts
+            .as_ref()
+            .filter(|(boot, sequence, _)| (boot, *sequence) == (&identity.boot, identity.sequence));
+        noted.map_or_else(Parts::default, |(_, _, parts)| *parts)
+    }
+
+    /// Notes for good that a window goes in these parts, before any of them is sent: in other
+    /// parts its points would count twice.
+    pub(crate) fn split(&mut self, identity: &Identity, parts: Parts) -> io::Result<()> {
+        self.note_parts(identity, parts)?;
+        self.keep_parts(identity, parts);
+        Ok(())
+    }
+
+    /// Notes that a part of a window is stored. Losing the note only sends the part again.
+    pub(crate) fn part_stored(&mut self, identity: &Identity, parts: Parts) {
+        self.keep_parts(identity, parts);
+        if let Err(error) = self.note_parts(identity, parts) {
+            tracing::debug!(%error, "a stored part is not noted; it may be sent again");
+        }
+    }
+
+    fn keep_parts(&mut self, identity: &Identity, parts: Parts) {
+        let Identity { boot, sequence, .. } = identity;
+        self.in_parts = Some((boot.clone(), *sequence, parts));
+    }
+
+    fn note_parts(&self, identity: &Identity, parts: Parts) -> io::Result<()> {
+        let Identity { boot, sequence, .. } = identity;
+        let line = format!("{boot} {sequence} {}\n", parts.to_text());
+        notes::write(&self.folder, "parts", &line, Kept::Surely)
+    }
+
     /// What the day has cost so far, as an earlier boot noted it.
-    pub(crate) fn budget(&self) -> String {
-        fs::read_to_string(self.folder.join("budget")).unwrap_or_default()
+    pub(crate) fn budget(&mut self) -> String {
+        notes::read(&self.folder, "budget")
     }
 
     /// Not synced: after a power cut a window or two are not on the account.
     pub(crate) fn note_budget(&self, account: &str) {
-        let new = self.folder.join("budget.new");
-        let noted =
-            fs::write(&new, account).and_then(|()| fs::rename(&new, self.folder.join("budget")));
-        if let Err(error) = noted {
+        if let Err(error) = notes::write(&self.folder, "budget", account, Kept::Perhaps) {
             tracing::debug!(%error, "the day's bytes are not noted");
         }
+    }
+
+    /// The next window goes to a new file.
+    #[cfg(test)]
+    pub(crate) fn give_up_writing(&mut self) {
+        self.writer = None;
     }
 
     /// Who this folder belongs to.
@@ -236,7 +316,8 @@ impl Spool {
     }
 
     fn find_old(&mut self) -> io::Result<()> {
-        let cursor = cursor(&self.folder);
+        segment::remove_unfinished(&self.folder);
+        let cursor = notes::cursor(&self.folder);
         // Its file may be gone: another one under that number would be taken for it.
         let behind = cursor.and_then(|(number, _)| number.checked_add(1));
         self.next_number = behind.unwrap_or(1);
@@ -261,7 +342,26 @@ impl Spool {
                 }
             }
         }
+        match notes::attempted(&self.folder) {
+            Some(number) => self.attempted = number,
+            // Without the note every file that is here may have been under way.
+            None => {
+                self.attempted = self.next_number - 1;
+                notes::note_attempted(&self.folder, self.attempted)?;
+            }
+        }
+        self.next_number = self.next_number.max(self.attempted + 1);
         Ok(())
+    }
+
+    fn mark_attempted(&mut self, number: u64) {
+        if number <= self.attempted {
+            return;
+        }
+        self.attempted = number;
+        if let Err(error) = notes::note_attempted(&self.folder, number) {
+            tracing::debug!(%error, "not noted which spool file is being sent");
+        }
     }
 
     /// Whether a crash between joining two files and removing the second left this one behind.
@@ -287,8 +387,8 @@ impl Spool {
             self.writer = None;
         }
         while self.bytes_on_disk() + bytes > self.cap_bytes && !self.segments.is_empty() {
-            // A file that cannot be rewritten, on a full disk for one, is given up like before.
-            if !self.coarsen().unwrap_or(false) {
+            // Where nothing can be rewritten, on a full disk for one, the new window has to wait.
+            if !self.coarsen()? {
                 self.drop_oldest();
             }
         }
@@ -345,20 +445,23 @@ impl Spool {
 
     /// Not synced: an old cursor only sends windows again.
     fn note_cursor(&self, number: u64, position: u64) {
-        let new = self.folder.join("cursor.new");
-        let noted = fs::write(&new, format!("{number} {position}\n"))
-            .and_then(|()| fs::rename(&new, self.folder.join("cursor")));
-        if let Err(error) = noted {
+        let line = format!("{number} {position}\n");
+        if let Err(error) = notes::write(&self.folder, "cursor", &line, Kept::Perhaps) {
             tracing::debug!(%error, "spool cursor not noted; windows may be sent again");
         }
     }
 }
 
-/// How far which file was sent.
-fn cursor(folder: &Path) -> Option<(u64, u64)> {
-    let text = fs::read_to_string(folder.join("cursor")).ok()?;
-    let (number, position) = text.trim_end().split_once(' ')?;
-    Some((number.parse().ok()?, position.parse().ok()?))
+/// The window that went in parts when the folder was last used, and how far that went.
+fn parts_note(folder: &Path) -> Option<(String, u64, Parts)> {
+    let text = notes::read(folder, "parts");
+    let (boot, rest) = text.trim_end().split_once(' ')?;
+    let (sequence, parts) = rest.split_once(' ')?;
+    Some((
+        boot.to_owned(),
+        sequence.parse().ok()?,
+        Parts::from_text(parts)?,
+    ))
 }
 
 fn lock(folder: &Path) -> Result<File, Error> {
@@ -380,6 +483,9 @@ fn in_folder(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Err
         source,
     }
 }
+
+#[cfg(test)]
+pub(crate) use merge::tests as tests_of_merge;
 
 #[cfg(test)]
 mod tests;

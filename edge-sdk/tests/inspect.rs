@@ -111,7 +111,8 @@ fn a_test_upload_says_in_words_how_it_went() {
         (404, "/v1/metrics"),
         (413, "smaller"),
     ] {
-        let server = Server::start([server::Reply::Status(status, ""); 1]);
+        let server = Server::start([]);
+        server.otherwise(server::Reply::Status(status, ""));
         let sent = edge(&["send-test", &server.endpoint]);
         let said = String::from_utf8(sent.stdout).unwrap();
         assert!(said.contains(words), "{status}: {said}");

@@ -12,6 +12,7 @@ mod bridge;
 mod energy;
 #[path = "outside/relay.rs"]
 mod relay;
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "outside/server.rs"]
 mod server;
 
@@ -202,7 +203,7 @@ fn a_busy_collector_is_given_the_time_it_asks_for() {
 
 #[test]
 fn doubt_keeps_every_window() {
-    let doubts = [401, 403, 404, 413, 500].map(|status| Reply::Status(status, ""));
+    let doubts = [401, 403, 404, 408, 500].map(|status| Reply::Status(status, ""));
     let (server, spool) = (Server::start(doubts), tempfile::tempdir().unwrap());
     let line = builder(&server, spool.path()).start().unwrap();
     infer(&line);

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::IDENTIFIER_BYTES_MAX;
 
+/// Numbers that a part of a window may have. The first part counts as the window itself.
+pub const PARTS: std::ops::RangeInclusive<u64> = 2..=64;
+
 /// One window of one boot of one installation. The same identity always means the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Identity {
@@ -46,7 +49,7 @@ impl fmt::Display for IdentityError {
             }
             Self::Invalid(header) => write!(
                 f,
-                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], the sequence counts from 1, the clock is a decimal integer"
+                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], the sequence counts from 1, parts are 2 to 64, the clock is a decimal integer"
             ),
         }
     }
@@ -70,7 +73,9 @@ pub struct Declared {
 pub fn from_headers<'a>(
     get: impl Fn(&'static str) -> Option<&'a str>,
 ) -> Result<Option<Declared>, IdentityError> {
-    use crate::names::{HEADER_BOOT, HEADER_CLOCK, HEADER_INSTALLATION, HEADER_SEQUENCE};
+    use crate::names::{
+        HEADER_BOOT, HEADER_CLOCK, HEADER_INSTALLATION, HEADER_PART, HEADER_SEQUENCE,
+    };
     let required = [HEADER_INSTALLATION, HEADER_BOOT, HEADER_SEQUENCE];
     let present = required.iter().filter(|name| get(name).is_some()).count();
     if present == 0 {
@@ -88,13 +93,16 @@ pub fn from_headers<'a>(
         let parsed = value.parse().ok().filter(|_| digits);
         parsed.ok_or(IdentityError::Invalid(name))
     };
-    let identity = Identity {
+    let mut identity = Identity {
         installation: identifier(HEADER_INSTALLATION)?,
         boot: identifier(HEADER_BOOT)?,
         sequence: number(HEADER_SEQUENCE, text(HEADER_SEQUENCE)?)?,
     };
     if !is_sequence(identity.sequence) {
         return Err(IdentityError::Invalid(HEADER_SEQUENCE));
+    }
+    if let Some(part) = get(HEADER_PART) {
+        identity.boot = boot_of_part(&identity.boot, number(HEADER_PART, part)?)?;
     }
     let clock_unix_nano = get(HEADER_CLOCK)
         .map(|v| number(HEADER_CLOCK, v))
@@ -103,6 +111,25 @@ pub fn from_headers<'a>(
         identity,
         clock_unix_nano,
     }))
+}
+
+/// The boot under which one part of a window counts: every part has a count of its own, so that it
+/// counts once whatever became of the others.
+fn boot_of_part(boot: &str, part: u64) -> Result<String, IdentityError> {
+    let counted = format!("{boot}:{part}");
+    let valid = PARTS.contains(&part) && is_identifier(&counted);
+    valid
+        .then_some(counted)
+        .ok_or(IdentityError::Invalid(crate::names::HEADER_PART))
+}
+
+/// Whether an identity's boot is `boot`, which a resource names, or a part of its window.
+pub fn is_of_boot(identity_boot: &str, boot: &str) -> bool {
+    let Some(rest) = identity_boot.strip_prefix(boot) else {
+        return false;
+    };
+    let part = rest.strip_prefix(':').and_then(|part| part.parse().ok());
+    rest.is_empty() || part.is_some_and(|part| PARTS.contains(&part))
 }
 
 /// Whether a window may have this number: windows are counted from 1, in 63 bits.
@@ -131,7 +158,54 @@ pub fn is_label(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{HEADER_BOOT, HEADER_CLOCK, HEADER_INSTALLATION, HEADER_SEQUENCE};
+    use crate::names::{
+        HEADER_BOOT, HEADER_CLOCK, HEADER_INSTALLATION, HEADER_PART, HEADER_SEQUENCE,
+    };
+
+    /// The boot that headers with this boot and part make.
+    fn boot_of(boot: &str, part: &str) -> Result<String, IdentityError> {
+        let get = |name: &'static str| match name {
+            HEADER_INSTALLATION => Some("i-1"),
+            HEADER_BOOT => Some(boot),
+            HEADER_SEQUENCE => Some("7"),
+            HEADER_PART => Some(part),
+            _ => None,
+        };
+        from_headers(get).map(|declared| declared.unwrap().identity.boot)
+    }
+
+    #[test]
+    fn a_part_counts_under_a_boot_of_its_own() {
+        assert_eq!(boot_of("b-1", "2"), Ok("b-1:2".into()));
+        assert_eq!(boot_of("b-1", "64"), Ok("b-1:64".into()));
+        let invalid = Err(IdentityError::Invalid(HEADER_PART));
+        for part in [
+            "0",
+            "1",
+            "65",
+            "",
+            "-2",
+            "+2",
+            "two",
+            "99999999999999999999",
+        ] {
+            assert_eq!(boot_of("b-1", part), invalid, "{part:?}");
+        }
+        // A boot that leaves no room for the part would be no identifier any more.
+        assert_eq!(
+            boot_of(&"b".repeat(61), "64").map(|boot| boot.len()),
+            Ok(64)
+        );
+        assert_eq!(boot_of(&"b".repeat(62), "64"), invalid);
+    }
+
+    #[test]
+    fn a_part_is_of_the_boot_that_its_resource_names_and_of_no_other() {
+        assert!(is_of_boot("b-1", "b-1") && is_of_boot("b-1:2", "b-1"));
+        for other in ["b-2", "b-1:1", "b-1:65", "b-1:", "b-1:x", "b-12", "b"] {
+            assert!(!is_of_boot(other, "b-1"), "{other}");
+        }
+    }
 
     #[test]
     fn all_headers_make_an_identity_and_none_make_none() {

@@ -16,7 +16,10 @@ mod streams;
 use std::collections::BTreeMap;
 
 use fathomline_queries::rows::{Clock, DistributionRow, MeasurementKind, MeasurementRow};
-use fathomline_wire::{identity::Identity, rejection::Rejection};
+use fathomline_wire::{
+    identity::{self, Identity},
+    rejection::Rejection,
+};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -172,7 +175,8 @@ impl Ledger {
                 return Err(Refusal::new(Rejection::TooOld, identity.to_string()));
             }
         };
-        let offset_us = known.map_or_else(
+        // A part of a window goes by the clock of its boot, as the first part did.
+        let offset_us = known.or_else(|| self.resource_boot(arrival)).map_or_else(
             || clock_offset(declared.clock_unix_nano, arrival.received_us),
             Boot::offset_us,
         );
@@ -192,6 +196,13 @@ impl Ledger {
             by_stream,
             sequence,
         }))
+    }
+
+    /// The boot that the resource of a window names.
+    fn resource_boot(&self, arrival: &Arrival) -> Option<&Boot> {
+        let window = arrival.windows.first()?;
+        self.boots
+            .get(&(window.installation.clone(), window.boot.clone()))
     }
 
     /// A window without headers: relayed from our SDK, or foreign.
@@ -298,7 +309,8 @@ fn check_sender(identity: &Identity, windows: &[Window]) -> Result<(), Refusal> 
             ),
         ));
     };
-    if window.installation == identity.installation && window.boot == identity.boot {
+    let same_boot = identity::is_of_boot(&identity.boot, &window.boot);
+    if window.installation == identity.installation && same_boot {
         return Ok(());
     }
     Err(Refusal::new(
@@ -318,7 +330,7 @@ fn is_too_old(windows: &[Window], now_us: i64) -> bool {
 }
 
 fn relayed_identity(window: &Window) -> Option<Identity> {
-    use fathomline_wire::identity::{is_identifier, is_sequence};
+    use identity::{is_identifier, is_sequence};
     let sequence = window.sequence.filter(|number| is_sequence(*number))?;
     let valid = is_identifier(&window.installation) && is_identifier(&window.boot);
     valid.then(|| Identity {

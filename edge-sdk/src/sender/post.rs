@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use fathomline_wire::names;
+use fathomline_wire::{identity::Identity, names};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message;
 use ureq::{Agent, Proxy};
 
 use super::reply::{self, Reply};
-use crate::{destination::Destination, spool::Pending};
+use crate::{clock::Clock, destination::Destination, spool::Part};
 
 /// A reply is a status and a few sentences.
 const REPLY_BYTES_MAX: u64 = 64 * 1024;
@@ -51,9 +51,13 @@ impl Door {
         }
     }
 
-    /// Posts one window. `now` is the sender's clock, by which the collector corrects its times.
-    pub(super) fn post(&self, window: &Pending, now_unix_nano: u64) -> Result<Answer, ureq::Error> {
-        let identity = &window.identity;
+    /// Posts one part of a window. `clock` is the sender's, by which the collector corrects times.
+    pub(super) fn post(
+        &self,
+        identity: &Identity,
+        part: &Part,
+        clock: Clock,
+    ) -> Result<Answer, ureq::Error> {
         let mut request = self
             .agent
             .post(&self.url)
@@ -61,11 +65,14 @@ impl Door {
             .header(names::HEADER_INSTALLATION, &identity.installation)
             .header(names::HEADER_BOOT, &identity.boot)
             .header(names::HEADER_SEQUENCE, identity.sequence.to_string())
-            .header(names::HEADER_CLOCK, now_unix_nano.to_string());
+            .header(names::HEADER_CLOCK, clock.unix_nano().to_string());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let mut response = request.send(&window.body[..])?;
+        if let Some(number) = part.number() {
+            request = request.header(names::HEADER_PART, number.to_string());
+        }
+        let mut response = request.send(&part.body[..])?;
         let header = |name| {
             response
                 .headers()
@@ -76,6 +83,9 @@ impl Door {
         let reply = reply::judge(status, header("retry-after"), header("date"));
         let pace = header(names::HEADER_PACE).and_then(|millis| millis.trim().parse().ok());
         let pace = pace.map(Duration::from_millis);
+        let clock_offset = header("date")
+            .and_then(reply::http_date)
+            .map(|seconds| clock_offset(seconds, clock.unix_nano()));
         let body = response
             .body_mut()
             .with_config()
@@ -87,6 +97,7 @@ impl Door {
             status,
             reply,
             pace,
+            clock_offset,
             points_rejected: points_rejected(reply, &body),
         })
     }
@@ -99,6 +110,8 @@ pub(super) struct Answer {
     pub(super) reply: Reply,
     /// How long to wait between two windows of a backlog.
     pub(super) pace: Option<Duration>,
+    /// The collector's clock minus ours, in seconds, if the reply says its time.
+    pub(super) clock_offset: Option<f64>,
     /// Points that a stored window lost there.
     pub(super) points_rejected: u64,
 }
@@ -111,6 +124,11 @@ fn points_rejected(reply: Reply, body: &[u8]) -> u64 {
     partial
         .and_then(|partial| u64::try_from(partial.rejected_data_points).ok())
         .unwrap_or(0)
+}
+
+/// A `Date` is cut to its second: half of one is what is missing on average.
+fn clock_offset(date_seconds: u64, now_unix_nano: u64) -> f64 {
+    date_seconds as f64 + 0.5 - now_unix_nano as f64 / 1e9
 }
 
 /// Whether the collector runs on this device, where no proxy can reach it.
@@ -126,6 +144,15 @@ fn is_loopback(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_shows_how_far_the_clocks_are_apart() {
+        let day = 86_400;
+        let ours = 784_111_777_500_000_000;
+        assert_eq!(clock_offset(784_111_777, ours), 0.0);
+        assert_eq!(clock_offset(784_111_777 + day, ours), 86_400.0);
+        assert_eq!(clock_offset(784_111_777 - day, ours), -86_400.0);
+    }
 
     #[test]
     fn only_this_device_is_reached_past_the_proxy() {

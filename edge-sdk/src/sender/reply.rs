@@ -1,4 +1,4 @@
-//! What a reply means for the window that was posted. In: status and headers. Out: one of four
+//! What a reply means for the window that was posted. In: status and headers. Out: one of five
 //! verdicts. Pure; the only place where status codes are known. When in doubt the window is kept:
 //! a wrong token, a missing route or a broken proxy must not cost data.
 
@@ -16,6 +16,8 @@ pub(super) enum Reply {
     Conflict,
     /// Not OTLP in the collector's eyes, now or ever: put aside, count, go on.
     Refused,
+    /// Too large for one request: send it in parts.
+    TooLarge,
     /// Keep it and try later, not before this time if one is given.
     Later(Option<Duration>),
 }
@@ -26,6 +28,7 @@ pub(super) fn judge(status: u16, retry_after: Option<&str>, date: Option<&str>) 
         200..=299 => Reply::Stored,
         400 => Reply::Refused,
         409 => Reply::Conflict,
+        413 => Reply::TooLarge,
         429 | 503 => Reply::Later(retry_after.and_then(|value| wait(value, date))),
         _ => Reply::Later(None),
     }
@@ -43,7 +46,7 @@ fn wait(retry_after: &str, date: Option<&str>) -> Option<Duration> {
 }
 
 /// Seconds since the Unix epoch of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<u64> {
+pub(super) fn http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
@@ -86,7 +89,8 @@ mod tests {
         assert_eq!(judge(200, None, None), Reply::Stored);
         assert_eq!(judge(400, None, None), Reply::Refused);
         assert_eq!(judge(409, None, None), Reply::Conflict);
-        for doubt in [301, 401, 403, 404, 405, 408, 413, 415, 500, 501, 502, 504] {
+        assert_eq!(judge(413, Some("7"), None), Reply::TooLarge);
+        for doubt in [301, 401, 403, 404, 405, 408, 415, 500, 501, 502, 504] {
             assert_eq!(judge(doubt, Some("7"), None), Reply::Later(None), "{doubt}");
         }
     }

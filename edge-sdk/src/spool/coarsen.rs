@@ -1,14 +1,14 @@
 //! Room without loss: at the cap, neighbouring windows of one boot become one. In: the spool's
 //! files. Out: smaller ones, each replaced in one rename, so that a crash leaves the old or the
-//! new. The window at the front is never touched, because an upload of it may have begun, in this
-//! boot or an earlier one; nothing else was ever sent. The finest windows go first, the oldest of
-//! them before others, so that lengths grow evenly: twice as long, then twice again.
+//! new. A file of which an upload was ever begun, in this boot or an earlier one, is never touched:
+//! what a collector may hold must not come to it in another shape. The finest windows go first, the
+//! oldest of them before others, so that lengths grow evenly: twice as long, then twice again.
 
-use std::io;
+use std::{fs, io};
 
 use super::{
     Spool, merge,
-    segment::{Entry, Segment, Stored},
+    segment::{Entry, Segment, Stored, sync_folder},
 };
 
 /// So few windows may share a file whatever their size: they merge next.
@@ -16,10 +16,12 @@ const JOINED_WINDOWS: u64 = 4;
 
 impl Spool {
     /// Makes one file smaller; false when nothing can merge any more.
+    ///
+    /// # Errors
+    /// When a file cannot be written. Everything is as it was then.
     pub(super) fn coarsen(&mut self) -> io::Result<bool> {
         while let Some(index) = self.finest() {
-            let front = self.holds_front(index);
-            if self.halve(index, front)? {
+            if self.halve(index)? {
                 return Ok(true);
             }
         }
@@ -28,9 +30,8 @@ impl Spool {
 
     /// The file whose windows cover the least each, of those in which two may become one.
     fn finest(&self) -> Option<usize> {
-        let candidates = self.segments.iter().enumerate().filter(|(index, segment)| {
-            let kept = u64::from(self.holds_front(*index));
-            self.may_change(segment) && !segment.stuck && segment.windows >= 2 + kept
+        let candidates = self.segments.iter().enumerate().filter(|(_, segment)| {
+            self.may_change(segment) && !segment.stuck && segment.windows >= 2
         });
         let coarseness = |segment: &Segment| segment.covered() / segment.windows.max(1);
         candidates
@@ -38,29 +39,37 @@ impl Spool {
             .map(|(index, _)| index)
     }
 
-    /// Whether the first window of this file is the one that may be under way.
-    fn holds_front(&self, index: usize) -> bool {
-        index == 0
-    }
-
-    /// The cursor may point into a file that was sent in part, and the last one is being written.
     fn may_change(&self, segment: &Segment) -> bool {
-        segment.is_unsent() && !self.is_written(segment)
+        segment.number > self.attempted && !segment.damaged && !self.is_written(segment)
     }
 
     /// Merges the windows of one file in pairs. False, and never tried again, when none of them
     /// would merge.
-    fn halve(&mut self, index: usize, keeps_first: bool) -> io::Result<bool> {
-        let stored = self.segments[index].stored()?;
+    fn halve(&mut self, index: usize) -> io::Result<bool> {
+        let Some(stored) = self.read(index) else {
+            return Ok(false);
+        };
         let before = stored.len();
-        let halved = pairs(stored, usize::from(keeps_first));
+        let halved = pairs(stored);
         if halved.len() == before {
             self.segments[index].stuck = true;
             return Ok(false);
         }
-        self.merged += (before - halved.len()) as u64;
         self.rewrite(index, &halved)?;
+        self.merged += (before - halved.len()) as u64;
         Ok(true)
+    }
+
+    /// The windows of one file; none, and never tried again, when they cannot be read.
+    fn read(&mut self, index: usize) -> Option<Vec<Stored>> {
+        let segment = &mut self.segments[index];
+        let stored = segment.stored();
+        if let Err(error) = &stored {
+            let path = segment.path.display().to_string();
+            tracing::warn!(%error, path, "spool file cannot be read; its windows stay as they are");
+            segment.damaged = true;
+        }
+        stored.ok()
     }
 
     /// Puts two small files of one boot together, so that their windows may merge. The second is
@@ -80,11 +89,18 @@ impl Spool {
         let Some(index) = neighbours.into_iter().position(|pair| fits(&pair)) else {
             return Ok(false);
         };
-        let mut stored = self.segments[index].stored()?;
-        stored.extend(self.segments[index + 1].stored()?);
+        let (Some(mut stored), Some(second)) = (self.read(index), self.read(index + 1)) else {
+            return self.join();
+        };
+        stored.extend(second);
         self.rewrite(index, &stored)?;
         if let Some(second) = self.segments.remove(index + 1) {
-            std::fs::remove_file(&second.path)?;
+            // Gone for good before the first is sent: alone it would count again.
+            let removed = fs::remove_file(&second.path).and_then(|()| sync_folder(&self.folder));
+            if let Err(error) = removed {
+                let path = second.path.display().to_string();
+                tracing::warn!(%error, path, "spool file could not be removed; it may be sent again");
+            }
         }
         Ok(true)
     }
@@ -100,10 +116,10 @@ impl Spool {
     }
 }
 
-/// Merges neighbours behind the first `kept` windows; those that will not merge stay as they are.
-fn pairs(stored: Vec<Stored>, kept: usize) -> Vec<Stored> {
+/// Merges neighbours; those that will not merge stay as they are.
+fn pairs(stored: Vec<Stored>) -> Vec<Stored> {
     let mut stored = stored.into_iter();
-    let mut out: Vec<Stored> = stored.by_ref().take(kept).collect();
+    let mut out = Vec::new();
     while let Some(first) = stored.next() {
         let Some(second) = stored.next() else {
             out.push(first);
@@ -120,3 +136,6 @@ fn pairs(stored: Vec<Stored>, kept: usize) -> Vec<Stored> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

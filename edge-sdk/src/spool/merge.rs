@@ -20,7 +20,7 @@ use prost::Message;
 use crate::otlp;
 
 /// The window that covers both, or `None` when a body is not one that this SDK wrote.
-pub(super) fn merge(earlier: &[u8], later: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn merge(earlier: &[u8], later: &[u8]) -> Option<Vec<u8>> {
     let mut into = ExportMetricsServiceRequest::decode(earlier).ok()?;
     let mut from = ExportMetricsServiceRequest::decode(later).ok()?;
     let (start, _) = span(metrics(&mut into)?)?;
@@ -213,4 +213,4 @@ points!(
 );
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

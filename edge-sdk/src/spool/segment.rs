@@ -22,6 +22,7 @@ use super::frame;
 
 const MAGIC: &[u8] = b"fathspl1";
 const EXTENSION: &str = "spool";
+const UNFINISHED: &str = "new";
 /// Sequence and lost windows, in front of the body.
 const WINDOW_HEAD_BYTES: usize = 16;
 const FRAME_HEAD: u64 = frame::HEAD_BYTES as u64;
@@ -45,6 +46,24 @@ pub(crate) struct Pending {
     segment: u64,
     start: u64,
     end: u64,
+}
+
+impl Pending {
+    /// A window that no file holds: its number is none that a file has.
+    pub(crate) fn in_memory(identity: Identity, body: Vec<u8>) -> Self {
+        Self {
+            identity,
+            body,
+            reports_dropped: 0,
+            segment: 0,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.segment == 0
+    }
 }
 
 /// How an append ended.
@@ -80,6 +99,8 @@ pub(super) struct Segment {
     sequences: Option<(u64, u64)>,
     /// Its windows were tried and would not merge.
     pub(super) stuck: bool,
+    /// Its windows can no longer be read.
+    pub(super) damaged: bool,
 }
 
 /// A window as it lies in a file.
@@ -129,6 +150,7 @@ impl Segment {
             reports_dropped: 0,
             sequences: None,
             stuck: false,
+            damaged: false,
         };
         Ok((segment, file))
     }
@@ -168,6 +190,7 @@ impl Segment {
             reports_dropped: 0,
             sequences: None,
             stuck: false,
+            damaged: false,
         };
         let mut at = head_bytes;
         while let Some((sequence, reports_dropped, length)) = window_at(&bytes, at) {
@@ -293,6 +316,7 @@ impl Segment {
             reports_dropped: 0,
             sequences: None,
             stuck: false,
+            damaged: false,
             number: self.number,
         };
         let mut bytes = head;
@@ -303,12 +327,7 @@ impl Segment {
             segment.saw(entry.sequence);
         }
         segment.end = bytes.len() as u64;
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        self.path.parent().map_or(Ok(()), sync_folder)?;
+        replace(&self.path, &bytes)?;
         Ok(segment)
     }
 
@@ -325,11 +344,6 @@ impl Segment {
 
     pub(super) fn is_same_boot(&self, other: &Self) -> bool {
         (&self.installation, &self.boot) == (&other.installation, &other.boot)
-    }
-
-    /// Whether none of the file's windows was sent and noted.
-    pub(super) fn is_unsent(&self) -> bool {
-        self.position == self.first
     }
 
     fn saw(&mut self, sequence: u64) {
@@ -387,6 +401,37 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Puts `bytes` in the place of a file, so that whoever looks finds the old or the new.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension(UNFINISHED);
+    let written = File::create(&new)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        // On a full disk it would be in the way; at the next start it is removed all the same.
+        fs::remove_file(&new).unwrap_or_default();
+        return Err(error);
+    }
+    // From here on the new file is there; until the folder is synced a power cut may bring the
+    // old one back, which holds the same.
+    if let Err(error) = path.parent().map_or(Ok(()), sync_folder) {
+        tracing::debug!(%error, "spool folder not synced");
+    }
+    Ok(())
+}
+
+/// Removes what a crash left of a file that was to replace another.
+pub(super) fn remove_unfinished(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let unfinished = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == UNFINISHED));
+    unfinished.for_each(|path| fs::remove_file(path).unwrap_or_default());
 }
 
 fn encoded_head(installation: &str, boot: &str) -> Vec<u8> {

@@ -12,7 +12,7 @@ fn open(folder: &TempDir, boot: &str) -> Spool {
     open_with_cap(folder, boot, 1 << 20)
 }
 
-fn open_with_cap(folder: &TempDir, boot: &str, cap_bytes: u64) -> Spool {
+pub(super) fn open_with_cap(folder: &TempDir, boot: &str, cap_bytes: u64) -> Spool {
     Spool::open(folder.path(), cap_bytes, Some("device-1"), boot).unwrap()
 }
 
@@ -20,7 +20,7 @@ fn append(spool: &mut Spool, sequence: u64) {
     append_body(spool, sequence, BODY);
 }
 
-fn append_body(spool: &mut Spool, sequence: u64, body: &[u8]) {
+pub(super) fn append_body(spool: &mut Spool, sequence: u64, body: &[u8]) {
     let entry = Entry {
         sequence,
         reports_dropped: spool.unreported(),
@@ -28,6 +28,7 @@ fn append_body(spool: &mut Spool, sequence: u64, body: &[u8]) {
     };
     let appended = spool.append(entry);
     assert!(matches!(appended, Appended::Kept), "{appended:?}");
+    spool.said(entry.reports_dropped);
 }
 
 /// Takes everything that waits: boots and sequences, in the order they would be sent.
@@ -48,7 +49,7 @@ fn of(boot: &str, sequences: impl IntoIterator<Item = u64>) -> Vec<(String, u64)
 }
 
 /// The files that hold windows, oldest first.
-fn files(folder: &TempDir) -> Vec<PathBuf> {
+pub(super) fn files(folder: &TempDir) -> Vec<PathBuf> {
     let listed = segment::list(folder.path()).unwrap();
     listed.into_iter().map(|(_, path)| path).collect()
 }
@@ -435,120 +436,4 @@ fn a_disk_that_takes_no_new_file_asks_for_the_same_window_again() {
     fs::remove_dir(&blocked).unwrap();
     append(&mut spool, 1);
     assert_eq!(drain(&mut spool), of("boot-1", [1]));
-}
-
-/// A window with real content, so that two may become one.
-fn real_window(sequence: u64) -> Vec<u8> {
-    merge::tests::window(sequence, &[sequence as f64 % 9.0 + 0.5, 3.0])
-}
-
-/// Inferences in the windows that wait, and which sequences the windows cover.
-fn drain_counts(spool: &mut Spool) -> (u64, Vec<u64>) {
-    let (mut count, mut sequences) = (0, vec![]);
-    while let Some(pending) = spool.first() {
-        count += merge::tests::inferences(&pending.body);
-        sequences.push(pending.identity.sequence);
-        spool.remove(&pending);
-    }
-    (count, sequences)
-}
-
-#[test]
-fn at_the_cap_windows_grow_longer_and_nothing_is_lost() {
-    let folder = TempDir::new().unwrap();
-    let mut spool = open_with_cap(&folder, "boot-1", CAP_BYTES_MIN);
-    append_body(&mut spool, 1, &real_window(1));
-    let under_way = spool.first().unwrap();
-    for sequence in 2..=600 {
-        append_body(&mut spool, sequence, &real_window(sequence));
-        assert!(spool.bytes_on_disk() <= CAP_BYTES_MIN);
-    }
-    assert_eq!(spool.dropped(), 0);
-    assert_eq!(spool.windows() + spool.merged(), 600);
-    // An upload of the first may have begun: it is still the same bytes.
-    assert_eq!(spool.first().unwrap(), under_way);
-    drop(spool);
-    let mut spool = open_with_cap(&folder, "boot-2", CAP_BYTES_MIN);
-    let (count, sequences) = drain_counts(&mut spool);
-    assert_eq!(count, 2 * 600);
-    assert!(sequences.is_sorted_by(|a, b| a < b));
-    assert_eq!((sequences[0], *sequences.last().unwrap()), (1, 600));
-}
-
-#[test]
-fn a_crash_between_joining_two_files_and_removing_the_second_repeats_nothing() {
-    let folder = TempDir::new().unwrap();
-    let mut spool = open_with_cap(&folder, "boot-1", CAP_BYTES_MIN);
-    let mut sequence = 0;
-    while spool.segments.len() < 4 {
-        sequence += 1;
-        append_body(&mut spool, sequence, &real_window(sequence));
-    }
-    // The second file again under the number of the third: what a crash would leave.
-    let second = files(&folder)[1].clone();
-    let copy = folder.path().join("0000000000000099.spool");
-    fs::copy(&second, &copy).unwrap();
-    drop(spool);
-    let mut spool = open_with_cap(&folder, "boot-2", CAP_BYTES_MIN);
-    let (count, _) = drain_counts(&mut spool);
-    assert_eq!(count, 2 * sequence);
-}
-
-#[test]
-fn windows_of_two_boots_never_become_one() {
-    let folder = TempDir::new().unwrap();
-    for boot in ["boot-1", "boot-2", "boot-3"] {
-        let mut spool = open_with_cap(&folder, boot, CAP_BYTES_MIN);
-        for sequence in 1..=200 {
-            append_body(&mut spool, sequence, &real_window(sequence));
-        }
-        assert_eq!(spool.dropped(), 0, "{boot}");
-    }
-    let mut spool = open_with_cap(&folder, "boot-4", CAP_BYTES_MIN);
-    let sent = std::iter::from_fn(|| {
-        let pending = spool.first()?;
-        spool.remove(&pending);
-        Some((
-            pending.identity.boot,
-            merge::tests::inferences(&pending.body),
-        ))
-    });
-    let mut totals = std::collections::BTreeMap::new();
-    for (boot, count) in sent {
-        *totals.entry(boot).or_insert(0) += count;
-    }
-    assert_eq!(totals.into_values().collect::<Vec<_>>(), [400, 400, 400]);
-}
-
-/// Two weeks of one-minute windows with no collector: every inference is still there, in eight
-/// mebibytes, in windows of some minutes.
-#[test]
-fn two_weeks_offline_fit_by_growing_coarser() {
-    const WINDOWS: u64 = 14 * 24 * 60;
-    // Twenty thousand syncs: in memory where there is such a folder.
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() {
-        TempDir::new_in(memory).unwrap()
-    } else {
-        TempDir::new().unwrap()
-    };
-    let mut spool = open_with_cap(&folder, "boot-1", 8 << 20);
-    for sequence in 1..=WINDOWS {
-        append_body(&mut spool, sequence, &merge::tests::busy_window(sequence));
-        assert!(spool.bytes_on_disk() <= 8 << 20);
-    }
-    assert_eq!(
-        (spool.dropped(), spool.windows() + spool.merged()),
-        (0, WINDOWS)
-    );
-    let waiting = spool.windows();
-    let (count, sequences) = drain_counts(&mut spool);
-    assert_eq!(count, 12 * WINDOWS);
-    let longest = sequences
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .max()
-        .unwrap();
-    eprintln!("{waiting} windows wait, the longest covers {longest} minutes");
-    assert!(longest <= 60, "{longest} minutes");
 }

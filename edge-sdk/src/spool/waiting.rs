@@ -7,7 +7,7 @@ use std::{io, path::Path};
 use fathomline_wire::identity::Identity;
 
 use super::{
-    cursor, in_folder,
+    in_folder, notes,
     segment::{self, Segment},
 };
 use crate::error::Error;
@@ -35,7 +35,7 @@ impl Waiting {
 }
 
 fn read(folder: &Path) -> io::Result<Vec<Waiting>> {
-    let cursor = cursor(folder);
+    let cursor = notes::cursor(folder);
     let mut waiting: Vec<Waiting> = Vec::new();
     for (number, path) in segment::list(folder)? {
         let position = cursor

@@ -33,6 +33,8 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Status(u16, &'static str),
+    /// 413 for bodies of more bytes than this, 200 for others.
+    UpTo(usize),
     /// Accepts the request and never answers.
     Silence,
 }
@@ -40,6 +42,8 @@ pub(crate) enum Reply {
 #[derive(Default)]
 struct State {
     script: VecDeque<Reply>,
+    /// What to answer behind the script; 200 if nothing is said.
+    otherwise: Option<Reply>,
     requests: Vec<Request>,
 }
 
@@ -56,6 +60,7 @@ impl Server {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = State {
             script: script.into_iter().collect(),
+            otherwise: None,
             requests: vec![],
         };
         let state = Arc::new((Mutex::new(state), Condvar::new()));
@@ -67,6 +72,11 @@ impl Server {
             }
         });
         Self { endpoint, state }
+    }
+
+    /// What to answer once the script is over.
+    pub(crate) fn otherwise(&self, reply: Reply) {
+        self.state.0.lock().unwrap().otherwise = Some(reply);
     }
 
     /// What was sent so far.
@@ -96,18 +106,23 @@ fn serve(stream: TcpStream, (state, arrived): &(Mutex<State>, Condvar)) {
     while let Some(request) = read(&mut reader) {
         let reply = {
             let mut state = state.lock().unwrap();
+            let bytes = request.body.len();
             state.requests.push(request);
-            state.script.pop_front().unwrap_or(Reply::Status(200, ""))
+            let scripted = state.script.pop_front().or(state.otherwise.clone());
+            match scripted.unwrap_or(Reply::Status(200, "")) {
+                Reply::UpTo(limit) if bytes > limit => Some((413, "")),
+                Reply::UpTo(_) => Some((200, "")),
+                Reply::Status(status, headers) => Some((status, headers)),
+                Reply::Silence => None,
+            }
         };
         arrived.notify_all();
-        match reply {
-            Reply::Silence => thread::sleep(Duration::from_secs(3600)),
-            Reply::Status(status, headers) => {
-                let head = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n{headers}\r\n");
-                if reader.get_mut().write_all(head.as_bytes()).is_err() {
-                    return;
-                }
-            }
+        let Some((status, headers)) = reply else {
+            return thread::sleep(Duration::from_secs(3600));
+        };
+        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n{headers}\r\n");
+        if reader.get_mut().write_all(head.as_bytes()).is_err() {
+            return;
         }
     }
 }

@@ -127,6 +127,33 @@ fn a_window_counts_once_whichever_way_it_came_first() {
 }
 
 #[test]
+fn each_part_of_a_window_counts_once_and_goes_by_one_clock() {
+    let mut ledger = Ledger::default();
+    let mut sent = |part: Option<u64>, digest| {
+        let mut arrival = arrival(Some(7), digest, delta(NOW_US - 3_600_000_000));
+        let declared = arrival.declared.as_mut().unwrap();
+        // Only the first upload's clock counts, for every part.
+        let behind_us = if part.is_none() { 3_600_000_000 } else { 0 };
+        declared.clock_unix_nano = Some((NOW_US - behind_us) as u64 * 1_000);
+        if let Some(part) = part {
+            declared.identity.boot = format!("b:{part}");
+        }
+        admit(&mut ledger, arrival)
+    };
+    for (part, digest) in [(None, 1), (Some(2), 2), (Some(3), 3)] {
+        let first = sent(part, digest).unwrap().frame.measurements;
+        assert_eq!(first.len(), 1, "part {part:?}");
+        assert_eq!(first[0].columns.time, NOW_US, "part {part:?}");
+        assert_eq!(first[0].columns.boot.as_deref(), Some("b"));
+        assert!(sent(part, digest).unwrap().frame.is_empty());
+        let refusal = sent(part, 9).unwrap_err();
+        assert_eq!(refusal.rejection, Rejection::Conflict);
+    }
+    let refusal = sent(Some(65), 1).unwrap_err();
+    assert_eq!(refusal.rejection, Rejection::Malformed);
+}
+
+#[test]
 fn headers_that_name_another_device_are_refused() {
     let mut arrival = arrival(Some(1), 7, delta(NOW_US));
     arrival.windows[0].installation = "someone else".into();

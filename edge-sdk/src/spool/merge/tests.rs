@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A window of these inferences, as the closer would encode it.
-pub(in crate::spool) fn window(sequence: u64, values: &[f64]) -> Vec<u8> {
+pub(crate) fn window(sequence: u64, values: &[f64]) -> Vec<u8> {
     let meter = Meter::new(Model::new("m", "1"), Plan::default(), None);
     for value in values {
         let mut record = Record::new(FinishReason::ALL[(*value as usize) % 2]);
@@ -46,7 +46,7 @@ fn encoded(meter: &Meter, sequence: u64) -> Vec<u8> {
 }
 
 /// A window of a busy device: every signal, a dozen inferences.
-pub(in crate::spool) fn busy_window(sequence: u64) -> Vec<u8> {
+pub(crate) fn busy_window(sequence: u64) -> Vec<u8> {
     let meter = Meter::new(Model::new("assistant", "1.4.0"), Plan::default(), None);
     for n in 0..12u64 {
         let mut record = Record::new(FinishReason::Stop);
@@ -66,7 +66,7 @@ pub(in crate::spool) fn busy_window(sequence: u64) -> Vec<u8> {
 }
 
 /// How many inferences a body counts.
-pub(in crate::spool) fn inferences(body: &[u8]) -> u64 {
+pub(crate) fn inferences(body: &[u8]) -> u64 {
     let mut request = ExportMetricsServiceRequest::decode(body).unwrap();
     let finished = metrics(&mut request)
         .unwrap()
