@@ -12,6 +12,7 @@ use fathomline_wire::{
 };
 
 use crate::{
+    budget::DAILY_BYTES_MIN,
     error::Error,
     line::Fathomline,
     meter::Plan,
@@ -25,6 +26,12 @@ const ENDPOINT: &str = "http://127.0.0.1:4318";
 
 /// Default window: one request a minute, a few KiB each.
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// What windows of the default length may send a day, in bytes of body.
+const DAILY_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Where every byte is paid for: a window, and bytes of body a day.
+const METERED: (Duration, u64) = (Duration::from_secs(30 * 60), 64 * 1024);
 
 /// Shorter windows would be mostly overhead, longer ones mostly loss when the power goes.
 const WINDOWS: std::ops::RangeInclusive<Duration> =
@@ -47,7 +54,8 @@ pub struct Builder {
     device_model: Option<String>,
     site: Option<String>,
     environment: Option<String>,
-    window: Duration,
+    window: Option<Duration>,
+    daily_bytes: Option<u64>,
     spool: Option<PathBuf>,
     spool_bytes: u64,
     energy: bool,
@@ -69,6 +77,7 @@ pub(crate) struct Settings {
     pub(crate) site: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) window: Duration,
+    pub(crate) daily_bytes: Option<u64>,
     pub(crate) spool: PathBuf,
     pub(crate) spool_bytes: u64,
     pub(crate) energy: bool,
@@ -111,7 +120,8 @@ impl Builder {
             device_model: None,
             site: None,
             environment: None,
-            window: WINDOW,
+            window: None,
+            daily_bytes: None,
             spool: None,
             spool_bytes: SPOOL_BYTES,
             energy: true,
@@ -191,10 +201,28 @@ impl Builder {
         self
     }
 
-    /// How long a window is: 100 ms to 6 h, a minute unless set.
+    /// How long a window is: 100 ms to 6 h. Unless set, a minute, and longer when windows of a
+    /// minute would be more than 2 MiB a day. With a length of its own there is no limit on bytes
+    /// but what [`daily_bytes`](Self::daily_bytes) says.
     pub fn window(mut self, length: Duration) -> Self {
-        self.window = length;
+        self.window = Some(length);
         self
+    }
+
+    /// Most bytes of body in a day, 16 KiB at least. As they get fewer windows get longer than
+    /// declared; past the last of them counts wait in memory until the day turns. A day lasts 24
+    /// hours of the device's clock and begins at a time that each installation has for itself.
+    /// Uploads that fail count as well. Headers, TLS and TCP come on top.
+    pub fn daily_bytes(mut self, bytes: u64) -> Self {
+        self.daily_bytes = Some(bytes);
+        self
+    }
+
+    /// For connections on which every byte is paid for: windows of half an hour and longer, and at
+    /// most 64 KiB of body a day.
+    pub fn metered(self) -> Self {
+        let (window, bytes) = METERED;
+        self.window(window).daily_bytes(bytes)
     }
 
     /// Folder of the windows that wait. Each line needs its own. Unless set, a folder named after
@@ -274,6 +302,7 @@ impl Builder {
         self.check_projections()?;
         self.check_watts()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
+        let default_bytes = self.window.is_none().then_some(DAILY_BYTES);
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
             model: self.model,
@@ -286,7 +315,8 @@ impl Builder {
             device_model: self.device_model,
             site: self.site,
             environment: self.environment,
-            window: self.window,
+            window: self.window.unwrap_or(WINDOW),
+            daily_bytes: self.daily_bytes.or(default_bytes),
             spool_bytes: self.spool_bytes,
             energy: self.energy,
             watts_per_core: self.watts_per_core,
@@ -340,9 +370,13 @@ impl Builder {
                 "it must have visible ASCII characters only",
             ));
         }
-        if !WINDOWS.contains(&self.window) {
-            let window = format!("{:?}", self.window);
+        if let Some(window) = self.window.filter(|window| !WINDOWS.contains(window)) {
+            let window = format!("{window:?}");
             return Err(invalid("window", &window, "it must be from 100 ms to 6 h"));
+        }
+        if let Some(bytes) = self.daily_bytes.filter(|bytes| *bytes < DAILY_BYTES_MIN) {
+            let rule = "it must be 16384 bytes at least";
+            return Err(invalid("daily bytes", &bytes.to_string(), rule));
         }
         if self.spool_bytes < CAP_BYTES_MIN {
             let bytes = self.spool_bytes.to_string();
@@ -456,6 +490,7 @@ mod tests {
                 "cannot declare window \"1ms\"",
             ),
             (builder().spool_bytes(1), "cannot declare spool size \"1\""),
+            (builder().daily_bytes(9), "cannot declare daily bytes \"9\""),
             (builder().labels(["Open"]), "cannot declare label \"Open\""),
             (builder().labels(many), "cannot declare labels \"65\""),
             (
@@ -475,6 +510,21 @@ mod tests {
             let error = builder.checked().unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    #[test]
+    fn bytes_are_limited_unless_the_window_is_the_applications_own() {
+        let limits = |builder: Builder| {
+            let settings = builder.checked().unwrap();
+            (settings.window.as_secs(), settings.daily_bytes)
+        };
+        assert_eq!(limits(builder()), (60, Some(2 << 20)));
+        assert_eq!(limits(builder().window(Duration::from_secs(5))), (5, None));
+        assert_eq!(limits(builder().metered()), (1_800, Some(64 << 10)));
+        let both = builder()
+            .window(Duration::from_secs(5))
+            .daily_bytes(1 << 20);
+        assert_eq!(limits(both), (5, Some(1 << 20)));
     }
 
     #[test]

@@ -14,21 +14,25 @@ use crate::{
     windows::Windows,
 };
 
-/// Closes a window every `length` until the line shuts down, and then a last, shorter one.
+/// Closes a window every `length`, or as often as the day's bytes allow, until the line shuts down,
+/// and then a last, shorter one.
 pub(crate) fn run(shared: &Shared, length: Duration) {
     let mut closer = Closer {
         windows: Windows::begin(shared.clock.unix_nano()),
+        closing: false,
+        unsaid_joules: None,
         refused: false,
     };
     let mut due = Instant::now() + length;
     loop {
-        let closing = shared.bell.sleep(due);
-        closer.close(shared);
-        if closing {
+        closer.closing = shared.bell.sleep(due);
+        let backlog = closer.close(shared);
+        if closer.closing {
             shared.bell.closed();
             return;
         }
-        due = next(due, Instant::now(), length);
+        let affordable = shared.budget.next_window(shared.clock.unix_nano(), backlog);
+        due = next(due, Instant::now(), affordable.unwrap_or(length));
     }
 }
 
@@ -41,18 +45,33 @@ fn next(due: Instant, now: Instant, length: Duration) -> Instant {
         .unwrap_or(now)
 }
 
+/// What is known of either, or of both together.
+fn sum(one: Option<[f64; 3]>, two: Option<[f64; 3]>) -> Option<[f64; 3]> {
+    match (one, two) {
+        (Some([a, b, c]), Some([d, e, f])) => Some([a + d, b + e, c + f]),
+        (one, two) => one.or(two),
+    }
+}
+
 struct Closer {
     windows: Windows,
+    /// The window that closes is the last: it is kept whatever the day's bytes say, and waits in
+    /// the spool for those of another day.
+    closing: bool,
+    /// Joules of windows that were not kept.
+    unsaid_joules: Option<[f64; 3]>,
     /// The last window could not be kept; said once, not every second.
     refused: bool,
 }
 
 impl Closer {
-    fn close(&mut self, shared: &Shared) {
+    /// Bytes that wait in the spool afterwards.
+    fn close(&mut self, shared: &Shared) -> u64 {
         let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
         }
+        spool.as_ref().map_or(0, Spool::bytes)
     }
 
     fn close_into(&mut self, shared: &Shared, spool: &mut Spool) {
@@ -68,7 +87,14 @@ impl Closer {
         };
         let energy = shared.meter.energy();
         shared.surroundings.report(energy, &mut device);
+        device.energy = sum(device.energy, self.unsaid_joules.take());
         let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
+        if !self.closing && !shared.budget.may_close(now, body.len()) {
+            shared.budget.closed(now, body.len(), false);
+            shared.meter.restore(sketches);
+            self.unsaid_joules = device.energy;
+            return;
+        }
         let entry = Entry {
             sequence: window.sequence,
             reports_dropped: device.windows_dropped,
@@ -78,10 +104,12 @@ impl Closer {
             Appended::Kept => {
                 self.windows.commit(&window);
                 self.refused = false;
+                shared.budget.closed(now, body.len(), true);
                 shared.bell.appended();
             }
             Appended::RolledBack(error) => {
                 shared.meter.restore(sketches);
+                self.unsaid_joules = device.energy;
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");
                 }

@@ -14,11 +14,13 @@
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `sender` | uploads, replies, waits |
+//! | `budget`, `ledger` | bytes a day; what was spent on which day |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
 mod bell;
+mod budget;
 mod builder;
 #[cfg(feature = "candle")]
 mod candle;
@@ -29,6 +31,7 @@ mod energy;
 mod error;
 mod inference;
 mod installation;
+mod ledger;
 mod line;
 mod logits;
 mod meter;

@@ -16,6 +16,7 @@ use fathomline_wire::names;
 
 use crate::{
     bell::Bell,
+    budget::Budget,
     builder::{Builder, Settings},
     clock::Clock,
     closer,
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) spool: Mutex<Option<Spool>>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
+    pub(crate) budget: Budget,
     pub(crate) surroundings: Surroundings,
     pub(crate) tally: Tally,
 }
@@ -142,8 +144,16 @@ impl Fathomline {
             energy: found.as_ref().map(|found| found.reading),
             scope_version: env!("CARGO_PKG_VERSION"),
         };
+        let clock = Clock::start();
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
+            budget: Budget::open(
+                &settings.spool,
+                spool.installation(),
+                settings.daily_bytes,
+                settings.window,
+                clock.unix_nano(),
+            ),
             meter: Meter::new(
                 settings.model,
                 settings.plan,

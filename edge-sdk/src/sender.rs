@@ -27,6 +27,8 @@ enum Step {
     Empty,
     /// It is out of the way.
     Gone,
+    /// The day's bytes are spent: it stays for so long.
+    Held(Duration),
     /// It stays; the collector may have asked for a wait.
     Stays(Option<Duration>),
 }
@@ -42,7 +44,10 @@ pub(crate) fn run(shared: &Shared, endpoint: &str, token: Option<&str>) {
             Step::Empty if !shared.bell.wait_for_window(&mut seen) => break,
             Step::Empty => {}
             // Shutting down there is no time for a second try: the next start has it.
-            Step::Stays(_) if shared.bell.is_closing() => break,
+            Step::Stays(_) | Step::Held(_) if shared.bell.is_closing() => break,
+            Step::Held(wait) => {
+                shared.bell.wait_for_retry(Instant::now() + wait);
+            }
             Step::Stays(asked) => {
                 let wait = backoff.after_failure(asked, chance());
                 shared.bell.wait_for_retry(Instant::now() + wait);
@@ -57,7 +62,15 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
     let Some(window) = with_spool(shared, Spool::first).flatten() else {
         return Step::Empty;
     };
-    let answer = match door.post(&window, shared.clock.unix_nano()) {
+    let (now, bytes) = (shared.clock.unix_nano(), window.body.len());
+    if let Some(wait) = shared.budget.upload_wait(now, bytes) {
+        return Step::Held(wait);
+    }
+    let posted = door.post(&window, now);
+    if posted.as_ref().map_or_else(post::may_have_sent, |_| true) {
+        shared.budget.sent(now, bytes);
+    }
+    let answer = match posted {
         Ok(answer) => answer,
         Err(error) => {
             shared.tally.replied(None);

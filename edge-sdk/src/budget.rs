@@ -1,0 +1,177 @@
+//! Bytes that a device may send in a day. In: what windows weigh. Out: when the next one closes,
+//! and whether an upload may go. Windows get longer as the day's bytes get fewer, and past the
+//! last of them counts stay in the meter until the day turns: what is saved is resolution in time,
+//! never a count. A device's day begins at a time of its own, so that no fleet wakes at midnight.
+
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::ledger::{self, Ledger};
+
+/// Bodies that the next one is judged by.
+const RECENT: usize = 8;
+
+/// Below this no day could carry a handful of windows.
+pub(crate) const DAILY_BYTES_MIN: u64 = 16 * 1024;
+
+/// When the next window closes, while `left` bytes and so much of the day remain and a body weighs
+/// `body`. `None`: not before the day turns.
+fn next_window(shortest: Duration, left: u64, day_left: Duration, body: u64) -> Option<Duration> {
+    let bodies = left / body.max(1);
+    if bodies == 0 {
+        return None;
+    }
+    let share = Duration::from_secs_f64(day_left.as_secs_f64() / bodies as f64);
+    Some(share.max(shortest))
+}
+
+/// The bytes of one line. Without a limit it answers without counting.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: Option<Limits>,
+}
+
+#[derive(Debug)]
+struct Limits {
+    daily: u64,
+    shortest: Duration,
+    /// How long before midnight UTC the day begins, in nanoseconds.
+    offset: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    closed: Ledger,
+    sent: Ledger,
+    /// Sizes of the last bodies, the newest last.
+    recent: Vec<u64>,
+}
+
+impl Budget {
+    /// Windows of `shortest` and longer, and at most `daily` bytes of body a day, kept in
+    /// `folder`.
+    pub(crate) fn open(
+        folder: &Path,
+        installation: &str,
+        daily: Option<u64>,
+        shortest: Duration,
+        now_unix_nano: u64,
+    ) -> Self {
+        let limits = daily.map(|daily| {
+            let offset = offset(installation);
+            let today = ledger::day(now_unix_nano, offset);
+            let ledger = |name: &str| {
+                let terms = json!({ "unit": "By", "day_begins_before_midnight_ns": offset });
+                Ledger::open(folder.join(name), daily, terms, today)
+            };
+            let state = State {
+                closed: ledger("bytes-closed.json"),
+                sent: ledger("bytes-sent.json"),
+                recent: Vec::new(),
+            };
+            Limits {
+                daily,
+                shortest,
+                offset,
+                state: Mutex::new(state),
+            }
+        });
+        Self { limits }
+    }
+
+    /// How long the next window is, or how long nothing closes. `backlog` bytes wait already: up
+    /// to half of the day's bytes are left to them, or they would never come to an end.
+    pub(crate) fn next_window(&self, now_unix_nano: u64, backlog: u64) -> Option<Duration> {
+        let limits = self.limits.as_ref()?;
+        let state = limits.state();
+        let day_left = limits.day_left(now_unix_nano);
+        let kept_free = backlog.min(limits.daily / 2);
+        let left = state.closed.left(limits.day(now_unix_nano));
+        let left = left.saturating_sub(kept_free);
+        let next = state.largest().map_or(Some(limits.shortest), |body| {
+            next_window(limits.shortest, left, day_left, body)
+        });
+        Some(next.unwrap_or(day_left))
+    }
+
+    /// Whether a window of so many bytes may close now.
+    pub(crate) fn may_close(&self, now_unix_nano: u64, bytes: usize) -> bool {
+        self.limits.as_ref().is_none_or(|limits| {
+            let left = limits.state().closed.left(limits.day(now_unix_nano));
+            bytes as u64 <= left
+        })
+    }
+
+    /// A window of so many bytes closed, or would have.
+    pub(crate) fn closed(&self, now_unix_nano: u64, bytes: usize, kept: bool) {
+        if let Some(limits) = &self.limits {
+            let mut state = limits.state();
+            if state.recent.len() == RECENT {
+                state.recent.remove(0);
+            }
+            state.recent.push(bytes as u64);
+            if kept {
+                let today = limits.day(now_unix_nano);
+                state.closed.note(today, bytes as u64);
+            }
+        }
+    }
+
+    /// How long an upload of so many bytes must wait; none when it may go now. The first of a day
+    /// always may: a body larger than a whole day's bytes must not hold up the others for ever.
+    pub(crate) fn upload_wait(&self, now_unix_nano: u64, bytes: usize) -> Option<Duration> {
+        let limits = self.limits.as_ref()?;
+        let (state, today) = (limits.state(), limits.day(now_unix_nano));
+        let fits = bytes as u64 <= state.sent.left(today);
+        let first = state.sent.spent(today) == 0;
+        (!fits && !first).then(|| limits.day_left(now_unix_nano))
+    }
+
+    /// So many bytes went out, stored or not.
+    pub(crate) fn sent(&self, now_unix_nano: u64, bytes: usize) {
+        if let Some(limits) = &self.limits {
+            let today = limits.day(now_unix_nano);
+            limits.state().sent.note(today, bytes as u64);
+        }
+    }
+}
+
+impl Limits {
+    fn day(&self, now_unix_nano: u64) -> u64 {
+        ledger::day(now_unix_nano, self.offset)
+    }
+
+    fn day_left(&self, now_unix_nano: u64) -> Duration {
+        Duration::from_nanos(ledger::until_next_day(now_unix_nano, self.offset))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The largest of the last bodies: a plan by their mean would be wrong half of the time.
+    fn largest(&self) -> Option<u64> {
+        self.recent.iter().copied().max()
+    }
+}
+
+/// A time of day for each installation, in nanoseconds.
+fn offset(installation: &str) -> u64 {
+    let digest = Sha256::digest(installation);
+    let word = digest
+        .first_chunk::<4>()
+        .map_or(0, |b| u32::from_le_bytes(*b));
+    u64::from(word) % 86_400 * 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests;
