@@ -17,6 +17,7 @@ use crate::{
     line::Fathomline,
     meter::Plan,
     model::{Model, check_value, state_folder},
+    noise,
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
@@ -60,6 +61,7 @@ pub struct Builder {
     spool_bytes: u64,
     energy: bool,
     watts_per_core: Option<f64>,
+    noise: Option<noise::Wish>,
     plan: Plan,
 }
 
@@ -126,6 +128,7 @@ impl Builder {
             spool_bytes: SPOOL_BYTES,
             energy: true,
             watts_per_core: None,
+            noise: None,
             plan: Plan::default(),
         }
     }
@@ -285,6 +288,32 @@ impl Builder {
         self
     }
 
+    /// Lets nothing leave of inferences but noised counts of fixed cells, once an hour. A whole
+    /// day of inferences shows with at most `epsilon_per_day` (differential privacy, pure): no
+    /// more than `inferences_per_day` are counted, and each may use an equal share. What is spent
+    /// is kept in the spool folder, and `fathomline-edge status` shows it. Counts of one device
+    /// say little then; those of a fleet add up. See [`noised_metrics`](Self::noised_metrics).
+    pub fn noise(mut self, epsilon_per_day: f64, inferences_per_day: u32) -> Self {
+        let metrics = self.noise.take().map(|wish| wish.metrics);
+        let default = || noise::DEFAULT_METRICS.map(str::to_owned).to_vec();
+        self.noise = Some(noise::Wish {
+            epsilon_per_day,
+            inferences_per_day,
+            metrics: metrics.unwrap_or_else(default),
+        });
+        self
+    }
+
+    /// After [`noise`](Self::noise): the metrics to send, by their names in the contract, instead
+    /// of duration, output tokens, surprisal of output and input, uncertainty and finish. They
+    /// share the epsilon, so fewer are sharper.
+    pub fn noised_metrics<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        if let Some(wish) = &mut self.noise {
+            wish.metrics = names.into_iter().map(Into::into).collect();
+        }
+        self
+    }
+
     /// Takes the spool folder and starts to observe.
     ///
     /// # Errors
@@ -301,6 +330,7 @@ impl Builder {
         self.check_labels()?;
         self.check_projections()?;
         self.check_watts()?;
+        self.check_noise()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         let default_bytes = self.window.is_none().then_some(DAILY_BYTES);
         Ok(Settings {
@@ -322,6 +352,17 @@ impl Builder {
             watts_per_core: self.watts_per_core,
             plan: self.plan,
         })
+    }
+
+    /// After the labels, which may be cells.
+    fn check_noise(&mut self) -> Result<(), Error> {
+        let terms = self
+            .noise
+            .as_ref()
+            .map(|wish| wish.terms(&self.plan.labels));
+        let terms = terms.transpose();
+        self.plan.noise = terms.map_err(|(value, rule)| invalid("noise", &value, rule))?;
+        Ok(())
     }
 
     fn check_resource(&self) -> Result<(), Error> {

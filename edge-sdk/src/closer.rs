@@ -9,15 +9,18 @@ use std::{
 
 use crate::{
     line::Shared,
-    otlp::{self, DeviceState},
+    noise::{Release, Releases},
+    otlp::{self, DeviceState, Observed},
     spool::{Appended, Entry, Spool},
-    windows::Windows,
+    windows::{Window, Windows},
 };
 
 /// Closes a window every `length`, or as often as the day's bytes allow, until the line shuts down,
 /// and then a last, shorter one.
-pub(crate) fn run(shared: &Shared, length: Duration) {
+pub(crate) fn run(shared: &Shared, length: Duration, releases: Option<Releases>) {
     let mut closer = Closer {
+        releases,
+        unsent: None,
         windows: Windows::begin(shared.clock.unix_nano()),
         closing: false,
         unsaid_joules: None,
@@ -55,6 +58,9 @@ fn sum(one: Option<[f64; 3]>, two: Option<[f64; 3]>) -> Option<[f64; 3]> {
 
 struct Closer {
     windows: Windows,
+    releases: Option<Releases>,
+    /// Noised counts of a window that was not kept.
+    unsent: Option<Release>,
     /// The window that closes is the last: it is kept whatever the day's bytes say, and waits in
     /// the spool for those of another day.
     closing: bool,
@@ -88,11 +94,20 @@ impl Closer {
         let energy = shared.meter.energy();
         shared.surroundings.report(energy, &mut device);
         device.energy = sum(device.energy, self.unsaid_joules.take());
-        let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
+        let release = self.release(shared, &window, variants.len());
+        if shared.meter.register().is_some() {
+            // Joules of inferences would tell when they ran.
+            device.energy = None;
+        }
+        let observed = Observed {
+            variants,
+            sketches,
+            release,
+        };
+        let body = otlp::encode(&shared.envelope, &window, &observed, device);
         if !self.closing && !shared.budget.may_close(now, body.len()) {
             shared.budget.closed(now, body.len(), false);
-            shared.meter.restore(sketches);
-            self.unsaid_joules = device.energy;
+            self.keep(shared, observed, device);
             return;
         }
         let entry = Entry {
@@ -108,8 +123,7 @@ impl Closer {
                 shared.bell.appended();
             }
             Appended::RolledBack(error) => {
-                shared.meter.restore(sketches);
-                self.unsaid_joules = device.energy;
+                self.keep(shared, observed, device);
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");
                 }
@@ -119,6 +133,20 @@ impl Closer {
                 tracing::warn!(%error, sequence = window.sequence, "window lost");
             }
         }
+    }
+
+    /// Noised counts for `window`, if it is time, or those that are still to be sent.
+    fn release(&mut self, shared: &Shared, window: &Window, variants: usize) -> Option<Release> {
+        let unsent = self.unsent.take();
+        let (releases, register) = self.releases.as_mut().zip(shared.meter.register())?;
+        unsent.or_else(|| releases.with_window(window, self.closing, register, variants))
+    }
+
+    /// What a window that is not kept would have said goes out with the next.
+    fn keep(&mut self, shared: &Shared, observed: Observed, device: DeviceState) {
+        shared.meter.restore(observed.sketches);
+        self.unsent = observed.release;
+        self.unsaid_joules = device.energy;
     }
 }
 

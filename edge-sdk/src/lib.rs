@@ -14,6 +14,7 @@
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `sender` | uploads, replies, waits |
+//! | `noise` | counts of fixed cells with noise, instead of distributions |
 //! | `budget`, `ledger` | bytes a day; what was spent on which day |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
@@ -36,6 +37,7 @@ mod line;
 mod logits;
 mod meter;
 mod model;
+mod noise;
 mod otlp;
 mod projection;
 mod repetition;

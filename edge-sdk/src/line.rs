@@ -26,6 +26,7 @@ use crate::{
     installation,
     meter::{Meter, Signal},
     model::Model,
+    noise::Releases,
     otlp::Envelope,
     sampler::{self, Surroundings},
     sender,
@@ -142,6 +143,7 @@ impl Fathomline {
             labels: settings.plan.labels.clone(),
             projections: settings.plan.projections,
             energy: found.as_ref().map(|found| found.reading),
+            noise: settings.plan.noise.clone(),
             scope_version: env!("CARGO_PKG_VERSION"),
         };
         let clock = Clock::start();
@@ -179,8 +181,11 @@ impl Fathomline {
         spawn("fathomline-sampler", move || {
             sampler::run(&sampling, found);
         })?;
+        let register = shared.meter.register();
+        let releases =
+            register.map(|register| Releases::open(&settings.spool, register, clock.unix_nano()));
         spawn("fathomline-closer", move || {
-            closer::run(&shared, settings.window)
+            closer::run(&shared, settings.window, releases)
         })?;
         Ok(line)
     }

@@ -24,6 +24,7 @@ pub(crate) use sketch::{Record, SIGNALS, Signal, Sketch};
 use crate::{
     energy::Energy,
     model::Model,
+    noise::{Register, Terms},
     projection,
     script::Scripts,
     words::{Feedback, Operation, Validity},
@@ -70,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) projections: Option<projection::Plan>,
     /// Logits of one row, if that was declared.
     pub(crate) vocabulary: Option<usize>,
+    /// Terms of noise: cells are counted then, and nothing else of an inference.
+    pub(crate) noise: Option<Terms>,
 }
 
 impl Default for Plan {
@@ -80,6 +83,7 @@ impl Default for Plan {
             every_nth_prompt: 8,
             projections: None,
             vocabulary: None,
+            noise: None,
         }
     }
 }
@@ -91,6 +95,7 @@ pub(crate) struct Meter {
     variants: Mutex<Vec<Arc<Variant>>>,
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
+    register: Option<Arc<Register>>,
     energy: Option<Arc<Energy>>,
 }
 
@@ -99,6 +104,7 @@ pub(crate) struct Meter {
 #[repr(align(128))]
 pub(crate) struct Shard {
     plan: Arc<Plan>,
+    register: Option<Arc<Register>>,
     energy: Option<Arc<Energy>>,
     begun: AtomicU64,
     /// Rows that were no logits of the declared vocabulary.
@@ -111,18 +117,21 @@ impl Meter {
     pub(crate) fn new(model: Model, plan: Plan, energy: Option<Energy>) -> Self {
         let plan = Arc::new(plan);
         let energy = energy.map(Arc::new);
+        let register = plan.noise.clone().map(Register::new).map(Arc::new);
         Self {
             variants: Mutex::new(vec![Variant::new(model)]),
             current: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| {
                 Arc::new(Shard {
                     plan: Arc::clone(&plan),
+                    register: register.clone(),
                     energy: energy.clone(),
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
                     sketches: Mutex::default(),
                 })
             }),
+            register,
             energy,
         }
     }
@@ -167,6 +176,11 @@ impl Meter {
     /// Who used which joules, if they are read.
     pub(crate) fn energy(&self) -> Option<&Energy> {
         self.energy.as_deref()
+    }
+
+    /// Counts of cells, if they go with noise.
+    pub(crate) fn register(&self) -> Option<&Register> {
+        self.register.as_deref()
     }
 
     /// Hands over everything recorded so far and starts again from nothing.
@@ -232,26 +246,40 @@ impl Shard {
     }
 
     pub(crate) fn record(&self, key: SeriesKey, record: &Record) {
-        self.with(key, |sketch| sketch.add(record));
+        match &self.register {
+            Some(register) => register.record(key.variant, record),
+            None => self.with(key, |sketch| sketch.add(record)),
+        }
     }
 
     /// One value of one signal, outside of a record.
     pub(crate) fn value(&self, key: SeriesKey, signal: Signal, value: f64) {
-        self.with(key, |sketch| {
-            sketch.signals[signal as usize].record(value);
-        });
+        match &self.register {
+            Some(register) => register.value(key.variant, signal, value),
+            None => self.with(key, |sketch| {
+                sketch.signals[signal as usize].record(value);
+            }),
+        }
     }
 
     pub(crate) fn feedback(&self, key: SeriesKey, kind: Feedback) {
-        self.with(key, |sketch| sketch.feedback[kind as usize] += 1);
+        self.category(key, names::FEEDBACK, kind as usize, |sketch| {
+            &mut sketch.feedback
+        });
     }
 
     pub(crate) fn validity(&self, key: SeriesKey, kind: Validity) {
-        self.with(key, |sketch| sketch.validity[kind as usize] += 1);
+        self.category(key, names::OUTPUT_VALIDITY, kind as usize, |sketch| {
+            &mut sketch.validity
+        });
     }
 
     /// Counts characters of a prompt by their class.
     pub(crate) fn scripts(&self, key: SeriesKey, scripts: &Scripts) {
+        if self.register.is_some() {
+            // Characters of one prompt are too many for noise of one count to hide.
+            return;
+        }
         self.with(key, |sketch| {
             let counts = sketch.scripts.iter_mut().zip(scripts);
             counts.for_each(|(count, more)| *count += more);
@@ -263,17 +291,28 @@ impl Shard {
         let labels = &self.plan.labels;
         let declared = labels.binary_search_by(|known| known.as_str().cmp(label));
         let index = declared.unwrap_or(labels.len());
-        self.with(key, |sketch| sketch.labels[index] += 1);
+        self.category(key, names::OUTPUT_LABEL, index, |sketch| &mut sketch.labels);
     }
 
     /// Adds an embedding's projections, if the line takes any.
     pub(crate) fn embedding(&self, key: SeriesKey, embedding: &[f32]) {
-        let projected = self
-            .plan
-            .projections
-            .and_then(|plan| plan.project(embedding));
+        let plan = self.plan.projections.filter(|_| self.register.is_none());
+        let projected = plan.and_then(|plan| plan.project(embedding));
         if let Some(values) = projected {
             self.with(key, |sketch| sketch.projections.add(&values));
+        }
+    }
+
+    fn category(
+        &self,
+        key: SeriesKey,
+        name: &str,
+        index: usize,
+        counts: impl FnOnce(&mut Sketch) -> &mut [u64],
+    ) {
+        match &self.register {
+            Some(register) => register.category(key.variant, name, index),
+            None => self.with(key, |sketch| counts(sketch)[index] += 1),
         }
     }
 

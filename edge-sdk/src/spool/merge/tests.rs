@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     meter::{Meter, Plan, Record, Signal},
     model::Model,
-    otlp::{DeviceState, Envelope, encode},
+    otlp::{DeviceState, Envelope, Observed, encode},
     windows::Window,
     words::{FinishReason, Operation},
 };
@@ -30,6 +30,7 @@ fn encoded(meter: &Meter, sequence: u64) -> Vec<u8> {
         labels: vec![],
         projections: None,
         energy: None,
+        noise: None,
         scope_version: "0",
     };
     let window = Window {
@@ -42,7 +43,12 @@ fn encoded(meter: &Meter, sequence: u64) -> Vec<u8> {
         windows_dropped: sequence % 2,
         ..DeviceState::default()
     };
-    encode(&envelope, &window, &meter.variants(), &meter.take(), device)
+    let observed = Observed {
+        variants: meter.variants(),
+        sketches: meter.take(),
+        release: None,
+    };
+    encode(&envelope, &window, &observed, device)
 }
 
 /// A window of a busy device: every signal, a dozen inferences.
