@@ -13,6 +13,7 @@ use fathomline_wire::{
 
 use crate::{
     budget::DAILY_BYTES_MIN,
+    environment,
     error::Error,
     line::Fathomline,
     meter::Plan,
@@ -28,15 +29,16 @@ const ENDPOINT: &str = "http://127.0.0.1:4318";
 /// Default window: one request a minute, a few KiB each.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What windows of the default length may send a day, in bytes of body.
-const DAILY_BYTES: u64 = 2 * 1024 * 1024;
-
-/// Where every byte is paid for: a window, and bytes of body a day.
-const METERED: (Duration, u64) = (Duration::from_secs(30 * 60), 64 * 1024);
-
 /// Shorter windows would be mostly overhead, longer ones mostly loss when the power goes.
 const WINDOWS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(6 * 3600);
+
+/// What a day of windows of that length may cost.
+const DAILY_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Where bytes cost money.
+const METERED_WINDOW: Duration = Duration::from_secs(30 * 60);
+const METERED_BYTES: u64 = 64 * 1024;
 
 /// Default cap of the spool: days of one-minute windows.
 const SPOOL_BYTES: u64 = 8 * 1024 * 1024;
@@ -49,7 +51,7 @@ pub struct Builder {
     service: Option<String>,
     service_version: Option<String>,
     endpoint: String,
-    token: Option<String>,
+    token: Option<Token>,
     installation: Option<String>,
     device_class: Option<String>,
     device_model: Option<String>,
@@ -65,6 +67,16 @@ pub struct Builder {
     plan: Plan,
 }
 
+/// A secret that no log shows.
+#[derive(Clone)]
+pub(crate) struct Token(pub(crate) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// Options that were checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -72,7 +84,7 @@ pub(crate) struct Settings {
     pub(crate) service: String,
     pub(crate) service_version: Option<String>,
     pub(crate) endpoint: String,
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Token>,
     pub(crate) installation: Option<String>,
     pub(crate) device_class: Option<String>,
     pub(crate) device_model: Option<String>,
@@ -191,11 +203,15 @@ impl Builder {
         site,
         /// `production`, `staging`, `test`, `development` or your own.
         environment,
-        /// Sent as `Authorization: Bearer`.
-        token,
         /// Names this installation: 1 to 64 bytes of `[A-Za-z0-9_.:-]`. Random and kept in the
         /// spool folder unless set.
         installation
+    }
+
+    /// Sent as `Authorization: Bearer`.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
+        self
     }
 
     /// Base URL of the collector's OTLP/HTTP door; `http://127.0.0.1:4318` unless set.
@@ -204,28 +220,27 @@ impl Builder {
         self
     }
 
-    /// How long a window is: 100 ms to 6 h. Unless set, a minute, and longer when windows of a
-    /// minute would be more than 2 MiB a day. With a length of its own there is no limit on bytes
-    /// but what [`daily_bytes`](Self::daily_bytes) says.
+    /// How long a window is: 100 ms to 6 h, a minute unless set. As the day's bytes run out,
+    /// windows grow longer than that.
     pub fn window(mut self, length: Duration) -> Self {
         self.window = Some(length);
         self
     }
 
-    /// Most bytes of body in a day, 16 KiB at least. As they get fewer windows get longer than
-    /// declared; past the last of them counts wait in memory until the day turns. A day lasts 24
-    /// hours of the device's clock and begins at a time that each installation has for itself.
-    /// Uploads that fail count as well. Headers, TLS and TCP come on top.
+    /// Most bytes of body that are sent in a day, 16 KiB at least. As they get fewer windows get
+    /// longer than declared; past the last of them counts wait in memory until the day turns, and
+    /// a last window in the spool. 2 MiB unless this or [`window`](Self::window) is set; with a
+    /// window of your own there is no limit unless you set one. A day is 24 hours of the device's
+    /// clock and begins at a time that each installation has for itself. Uploads that fail count
+    /// as well; headers, TLS and TCP come on top.
     pub fn daily_bytes(mut self, bytes: u64) -> Self {
         self.daily_bytes = Some(bytes);
         self
     }
 
-    /// For connections on which every byte is paid for: windows of half an hour and longer, and at
-    /// most 64 KiB of body a day.
+    /// For connections that cost money: windows of 30 minutes, at most 64 KiB a day.
     pub fn metered(self) -> Self {
-        let (window, bytes) = METERED;
-        self.window(window).daily_bytes(bytes)
+        self.window(METERED_WINDOW).daily_bytes(METERED_BYTES)
     }
 
     /// Folder of the windows that wait. Each line needs its own. Unless set, a folder named after
@@ -246,6 +261,25 @@ impl Builder {
     pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
         self.plan.labels = labels.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Observes nothing: no threads, no files, and every call does its least.
+    pub fn disabled(mut self) -> Self {
+        self.plan.disabled = true;
+        self
+    }
+
+    /// Applies environment variables over what was said so far: `OTEL_SERVICE_NAME`,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_ENDPOINT` and `_METRICS_ENDPOINT`,
+    /// `OTEL_EXPORTER_OTLP_HEADERS` (its bearer token), `OTEL_METRIC_EXPORT_INTERVAL`,
+    /// `OTEL_SDK_DISABLED`, and `FATHOMLINE_` `ENDPOINT`, `TOKEN`, `SPOOL`, `SPOOL_BYTES`,
+    /// `DAILY_BYTES`, `WINDOW_SECONDS`, `DEVICE_CLASS`, `SITE`, `INSTALLATION`, `EVERY_NTH_TOKEN`,
+    /// `EVERY_NTH_PROMPT`. One that is set and empty counts as unset.
+    ///
+    /// # Errors
+    /// When a variable cannot be read; the error names it.
+    pub fn from_environment(self) -> Result<Self, Error> {
+        environment::apply(self, |name| std::env::var(name).ok())
     }
 
     /// Reads no energy, though a sensor may be there.
@@ -332,7 +366,6 @@ impl Builder {
         self.check_watts()?;
         self.check_noise()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
-        let default_bytes = self.window.is_none().then_some(DAILY_BYTES);
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
             model: self.model,
@@ -346,7 +379,10 @@ impl Builder {
             site: self.site,
             environment: self.environment,
             window: self.window.unwrap_or(WINDOW),
-            daily_bytes: self.daily_bytes.or(default_bytes),
+            // Who chooses a window has chosen its cost.
+            daily_bytes: self
+                .daily_bytes
+                .or(self.window.is_none().then_some(DAILY_BYTES)),
             spool_bytes: self.spool_bytes,
             energy: self.energy,
             watts_per_core: self.watts_per_core,
@@ -403,21 +439,25 @@ impl Builder {
             "give a URL such as http://127.0.0.1:4318",
         )?;
         // The value of a secret must not end up in a log.
-        let sendable = |token: &str| token.bytes().all(|b| b.is_ascii_graphic());
-        if !self.token.as_deref().is_none_or(sendable) {
+        let sendable = |token: &Token| token.0.bytes().all(|b| b.is_ascii_graphic());
+        if !self.token.as_ref().is_none_or(sendable) {
             return Err(invalid(
                 "token",
                 "(hidden)",
                 "it must have visible ASCII characters only",
             ));
         }
-        if let Some(window) = self.window.filter(|window| !WINDOWS.contains(window)) {
+        if self
+            .daily_bytes
+            .is_some_and(|bytes| bytes < DAILY_BYTES_MIN)
+        {
+            let bytes = self.daily_bytes.unwrap_or_default().to_string();
+            return Err(invalid("daily bytes", &bytes, "it must be 16384 at least"));
+        }
+        let window = self.window.unwrap_or(WINDOW);
+        if !WINDOWS.contains(&window) {
             let window = format!("{window:?}");
             return Err(invalid("window", &window, "it must be from 100 ms to 6 h"));
-        }
-        if let Some(bytes) = self.daily_bytes.filter(|bytes| *bytes < DAILY_BYTES_MIN) {
-            let rule = "it must be 16384 bytes at least";
-            return Err(invalid("daily bytes", &bytes.to_string(), rule));
         }
         if self.spool_bytes < CAP_BYTES_MIN {
             let bytes = self.spool_bytes.to_string();
@@ -531,13 +571,13 @@ mod tests {
                 "cannot declare window \"1ms\"",
             ),
             (builder().spool_bytes(1), "cannot declare spool size \"1\""),
-            (builder().daily_bytes(9), "cannot declare daily bytes \"9\""),
             (builder().labels(["Open"]), "cannot declare label \"Open\""),
             (builder().labels(many), "cannot declare labels \"65\""),
             (
                 builder().estimated_watts_per_core(-1.0),
                 "cannot declare watts per core \"-1\"",
             ),
+            (builder().daily_bytes(7), "cannot declare daily bytes \"7\""),
             (builder().site(""), "cannot declare site"),
             (
                 builder().projections(7, 17),
@@ -566,6 +606,14 @@ mod tests {
             .window(Duration::from_secs(5))
             .daily_bytes(1 << 20);
         assert_eq!(limits(both), (5, Some(1 << 20)));
+    }
+
+    #[test]
+    fn a_token_is_in_no_log() {
+        let builder = builder().token("s3cret");
+        assert!(!format!("{builder:?}").contains("s3cret"));
+        let settings = builder.checked().unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl Closer {
     /// Bytes that wait in the spool afterwards.
     fn close(&mut self, shared: &Shared) -> u64 {
         let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(refuge)) = (spool.as_ref(), &shared.refuge) {
+            *spool = refuge.try_again();
+            if spool.is_none() {
+                shared.tally.held();
+            }
+        }
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
         }
@@ -124,6 +130,7 @@ impl Closer {
             }
             Appended::RolledBack(error) => {
                 self.keep(shared, observed, device);
+                shared.tally.held();
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!(%error, "window not spooled; kept in memory and tried again");
                 }

@@ -191,8 +191,9 @@ impl Inference {
 
     /// Whether the token that was counted last is one whose logits are looked at.
     pub(crate) fn samples_token(&self) -> bool {
-        let every = u64::from(self.shard.plan().every_nth_token.max(1));
-        self.output_tokens % every == 1 % every
+        let plan = self.shard.plan();
+        let every = u64::from(plan.every_nth_token.max(1));
+        !plan.disabled && self.output_tokens % every == 1 % every
     }
 
     /// The statistics of a token that was counted already.

@@ -3,16 +3,18 @@
 //! | module | owns |
 //! |---|---|
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
+//! | `environment` | the same from environment variables |
 //! | `line` | start, end, and the two threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
-//! | `energy`, `device`, `sampler` | joules, heat, load and battery, read on a thread of their own |
+//! | `energy`, `device`, `sampler` | joules, heat, load and battery, on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
 //! | `spool` | windows on disk, until they arrived |
+//! | `refuge` | where windows go while the spool folder cannot be written |
 //! | `sender` | uploads, replies, waits |
 //! | `noise` | counts of fixed cells with noise, instead of distributions |
 //! | `budget`, `ledger` | bytes a day; what was spent on which day |
@@ -29,6 +31,7 @@ mod clock;
 mod closer;
 mod device;
 mod energy;
+mod environment;
 mod error;
 mod inference;
 mod installation;
@@ -40,6 +43,7 @@ mod model;
 mod noise;
 mod otlp;
 mod projection;
+mod refuge;
 mod repetition;
 mod sampler;
 mod script;

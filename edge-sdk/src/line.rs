@@ -28,6 +28,7 @@ use crate::{
     model::Model,
     noise::Releases,
     otlp::Envelope,
+    refuge::Refuge,
     sampler::{self, Surroundings},
     sender,
     spool::Spool,
@@ -67,6 +68,9 @@ pub struct Health {
     /// Windows that became part of a neighbour since the start, because the spool was full:
     /// nothing is lost but resolution in time.
     pub windows_merged: u64,
+    /// Windows that no folder took, since the start: their counts stay in memory and go out with a
+    /// later, longer window.
+    pub windows_held: u64,
     /// Points that the collector rejected from windows it stored.
     pub points_rejected: u64,
     /// HTTP status of the collector's last reply; none when it was not reached the last time.
@@ -83,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) meter: Meter,
     /// Held across IO, so never by an inference. `None` once the line has ended.
     pub(crate) spool: Mutex<Option<Spool>>,
+    /// What to try again while no folder can be written.
+    pub(crate) refuge: Option<Refuge>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
     pub(crate) budget: Budget,
@@ -96,6 +102,7 @@ pub(crate) struct Tally {
     stored: AtomicU64,
     refused: AtomicU64,
     points_rejected: AtomicU64,
+    held: AtomicU64,
     /// Zero when there was none.
     last_status: AtomicU16,
 }
@@ -118,6 +125,11 @@ impl Tally {
             .fetch_add(points_rejected, Ordering::Relaxed);
     }
 
+    /// A window could not be written and stays in memory.
+    pub(crate) fn held(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -131,15 +143,22 @@ impl Fathomline {
 
     pub(crate) fn start(settings: Settings) -> Result<Self, Error> {
         let boot = installation::random()?;
-        let declared = settings.installation.as_deref();
-        let spool = Spool::open(&settings.spool, settings.spool_bytes, declared, &boot)?;
+        let (spool, refuge) = if settings.plan.disabled {
+            (None, None)
+        } else {
+            Refuge::open(&settings, &boot)?
+        };
+        let installation = match (&spool, &refuge) {
+            (Some(spool), _) => spool.installation().to_owned(),
+            (None, Some(refuge)) => refuge.installation.clone(),
+            (None, None) => boot.clone(),
+        };
         let root = Path::new("/");
-        let found = settings
-            .energy
+        let found = (settings.energy && !settings.plan.disabled)
             .then(|| energy::find(root, settings.watts_per_core))
             .flatten();
         let envelope = Envelope {
-            resource: resource(&settings, spool.installation(), &boot),
+            resource: resource(&settings, &installation, &boot),
             labels: settings.plan.labels.clone(),
             projections: settings.plan.projections,
             energy: found.as_ref().map(|found| found.reading),
@@ -151,7 +170,7 @@ impl Fathomline {
             clock,
             budget: Budget::open(
                 &settings.spool,
-                spool.installation(),
+                &installation,
                 settings.daily_bytes,
                 settings.window,
                 clock.unix_nano(),
@@ -161,12 +180,21 @@ impl Fathomline {
                 settings.plan,
                 found.as_ref().map(|_| Energy::new()),
             ),
-            spool: Mutex::new(Some(spool)),
+            spool: Mutex::new(spool),
+            refuge,
             envelope,
             bell: Bell::default(),
             surroundings: Surroundings::new(root),
             tally: Tally::default(),
         });
+        if shared.meter.is_disabled() {
+            shared.bell.closed();
+            shared.bell.drained();
+            return Ok(Self {
+                shared,
+                ended: false,
+            });
+        }
         // From here on a failure drops the line, which stops the thread that did start.
         let line = Self {
             shared: Arc::clone(&shared),
@@ -175,7 +203,8 @@ impl Fathomline {
         let (endpoint, token) = (settings.endpoint, settings.token);
         let sending = Arc::clone(&shared);
         spawn("fathomline-sender", move || {
-            sender::run(&sending, &endpoint, token.as_deref());
+            let token = token.as_ref().map(|token| token.0.as_str());
+            sender::run(&sending, &endpoint, token, settings.window);
         })?;
         let sampling = Arc::clone(&shared);
         spawn("fathomline-sampler", move || {
@@ -233,6 +262,7 @@ impl Fathomline {
             windows_refused: count(&tally.refused),
             windows_dropped: spool.map_or(0, Spool::dropped),
             windows_merged: spool.map_or(0, Spool::merged),
+            windows_held: count(&tally.held),
             points_rejected: count(&tally.points_rejected),
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),

@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     /// Prompts of one inference in so many are looked at.
     pub(crate) every_nth_prompt: u64,
     pub(crate) projections: Option<projection::Plan>,
+    /// Nothing is observed at all.
+    pub(crate) disabled: bool,
     /// Logits of one row, if that was declared.
     pub(crate) vocabulary: Option<usize>,
     /// Terms of noise: cells are counted then, and nothing else of an inference.
@@ -82,6 +84,7 @@ impl Default for Plan {
             every_nth_token: 1,
             every_nth_prompt: 8,
             projections: None,
+            disabled: false,
             vocabulary: None,
             noise: None,
         }
@@ -117,7 +120,8 @@ impl Meter {
     pub(crate) fn new(model: Model, plan: Plan, energy: Option<Energy>) -> Self {
         let plan = Arc::new(plan);
         let energy = energy.map(Arc::new);
-        let register = plan.noise.clone().map(Register::new).map(Arc::new);
+        let noise = plan.noise.clone().filter(|_| !plan.disabled);
+        let register = noise.map(Register::new).map(Arc::new);
         Self {
             variants: Mutex::new(vec![Variant::new(model)]),
             current: AtomicUsize::new(0),
@@ -134,6 +138,11 @@ impl Meter {
             register,
             energy,
         }
+    }
+
+    /// Whether nothing is observed at all.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.shards[0].plan.disabled
     }
 
     /// Inferences that begin from now on run this model.
@@ -226,7 +235,7 @@ impl Shard {
     /// Whether the inference that begins now is one whose prompt is looked at.
     pub(crate) fn samples_prompt(&self) -> bool {
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
-        begun.is_multiple_of(self.plan.every_nth_prompt.max(1))
+        !self.plan.disabled && begun.is_multiple_of(self.plan.every_nth_prompt.max(1))
     }
 
     /// Whether a row has the declared number of logits; said when it first has not.
@@ -317,6 +326,9 @@ impl Shard {
     }
 
     fn with(&self, key: SeriesKey, change: impl FnOnce(&mut Sketch)) {
+        if self.plan.disabled {
+            return;
+        }
         let labels = self.plan.labels.len();
         let mut sketches = lock(&self.sketches);
         change(sketches.entry(key).or_insert_with(|| Sketch::new(labels)));

@@ -3,6 +3,7 @@
 //! skips a window because the network fails, never changes one, never sends two at a time.
 
 mod backoff;
+mod pace;
 mod post;
 mod reply;
 
@@ -25,22 +26,29 @@ const UPLOAD_LIMIT: Duration = Duration::from_secs(10);
 enum Step {
     /// The spool is empty.
     Empty,
-    /// It is out of the way.
-    Gone,
     /// The day's bytes are spent: it stays for so long.
     Held(Duration),
+    /// It is out of the way; the collector may have said how fast a backlog may follow.
+    Gone(Option<Duration>),
     /// It stays; the collector may have asked for a wait.
     Stays(Option<Duration>),
 }
 
 /// Sends windows in order until the line shuts down.
-pub(crate) fn run(shared: &Shared, endpoint: &str, token: Option<&str>) {
+pub(crate) fn run(shared: &Shared, endpoint: &str, token: Option<&str>, window: Duration) {
     let door = Door::new(endpoint, token, UPLOAD_LIMIT);
     let mut backoff = Backoff::default();
     let mut seen = 0;
     while !shared.bell.is_overdue(Instant::now()) {
         match drain_once(shared, &door, backoff.failures()) {
-            Step::Gone => backoff.success(),
+            Step::Gone(asked) => {
+                backoff.success();
+                let backlog = with_spool(shared, |spool| spool.windows() > 0);
+                if backlog == Some(true) && !shared.bell.is_closing() {
+                    let wait = pace::wait(window, asked, chance());
+                    shared.bell.wait_for_retry(Instant::now() + wait);
+                }
+            }
             Step::Empty if !shared.bell.wait_for_window(&mut seen) => break,
             Step::Empty => {}
             // Shutting down there is no time for a second try: the next start has it.
@@ -100,7 +108,7 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
             return Step::Stays(asked);
         }
     }
-    Step::Gone
+    Step::Gone(answer.pace)
 }
 
 /// Runs `act` on the spool, unless the line has given it up.

@@ -8,6 +8,8 @@
 //! <folder>/installation          who we are, if the application does not say
 //! <folder>/0000000000000001.spool ...   windows, oldest boot first
 //! <folder>/cursor                how far the oldest file was sent; losing it only resends
+//! <folder>/bytes-*.json          bytes of the day, if they are limited (`budget`)
+//! <folder>/privacy.json          what noise has spent, if there is any (`noise`)
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
 //! At the cap neighbouring windows that were never sent become one (`coarsen`). Only when nothing

@@ -1,5 +1,5 @@
-//! The bounded vocabularies of an inference: operation, finish reason, feedback, validity. Owns their
-//! spelling on the wire. Never: text of an application's users.
+//! The bounded vocabularies of an inference: operation, finish reason, feedback, validity. Owns
+//! their spelling on the wire. Never: text of an application's users.
 
 /// What kind of request an inference answers (`gen_ai.operation.name`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -446,3 +446,30 @@ fn an_inference_says_what_it_used_and_where_the_number_comes_from() {
             .any(|metric| metric.name == "fathomline.device.memory.usage")
     );
 }
+
+#[test]
+fn a_spent_day_costs_no_more_bytes_and_no_counts_however_often_a_line_restarts() {
+    const LIMIT: u64 = 16 * 1024;
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    for _ in 0..12 {
+        let line = builder(&server, spool.path()).daily_bytes(LIMIT);
+        let line = line.start().unwrap();
+        infer(&line);
+        line.shutdown(FLUSH);
+    }
+    let requests = server.requests();
+    let bytes: usize = requests.iter().map(|request| request.body.len()).sum();
+    assert!(bytes as u64 <= LIMIT && requests.len() > 1, "{bytes} bytes");
+    // The others wait in the spool for another day, and nothing is lost.
+    let waiting = fathomline_edge::Waiting::in_spool(spool.path()).unwrap();
+    assert_eq!(requests.len() + waiting.len(), 12);
+    let waiting = waiting.into_iter().map(|window| Request {
+        body: window.body,
+        ..requests[0].clone()
+    });
+    let all: Vec<Request> = requests.iter().cloned().chain(waiting).collect();
+    assert_eq!(total(&all, "fathomline.output.finish"), 12);
+    // The account outlives the process.
+    let account = std::fs::read_to_string(spool.path().join("bytes-sent.json")).unwrap();
+    assert!(account.contains(&format!(",{bytes}]")), "{account} {bytes}");
+}

@@ -38,8 +38,8 @@ pub(super) fn digest(paths: &[PathBuf]) -> io::Result<String> {
     }
 }
 
-/// The same, remembering in `folder` what was read. A file whose size or time changed is read again;
-/// a memory that cannot be kept or makes no sense costs a read and nothing else.
+/// The same, remembering in `folder` what was read. A file whose size or time changed is read
+/// again; a memory that cannot be kept or makes no sense costs a read and nothing else.
 pub(super) fn remembered_digest(paths: &[PathBuf], folder: &Path) -> io::Result<String> {
     let memory = folder.join("digests");
     let key: Option<String> = paths.iter().map(|path| identity(path)).collect();

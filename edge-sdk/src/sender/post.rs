@@ -76,6 +76,8 @@ impl Door {
         };
         let status = response.status().as_u16();
         let reply = reply::judge(status, header("retry-after"), header("date"));
+        let pace = header(names::HEADER_PACE).and_then(|millis| millis.trim().parse().ok());
+        let pace = pace.map(Duration::from_millis);
         let body = response
             .body_mut()
             .with_config()
@@ -86,6 +88,7 @@ impl Door {
         Ok(Answer {
             status,
             reply,
+            pace,
             points_rejected: points_rejected(reply, &body),
         })
     }
@@ -96,6 +99,8 @@ impl Door {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) reply: Reply,
+    /// How long to wait between two windows of a backlog.
+    pub(super) pace: Option<Duration>,
     /// Points that a stored window lost there.
     pub(super) points_rejected: u64,
 }

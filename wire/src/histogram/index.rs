@@ -1,11 +1,38 @@
 //! Value to bucket and back. In: a positive finite value and a scale. Out: the exact
 //! upper-inclusive index. Never sees zero, negatives or NaN: callers sort those out first.
 
+use std::sync::LazyLock;
+
 /// Index of the bucket that holds `value > 0` at `scale`: `base^i < value <= base^(i+1)`.
 ///
 /// Exact for powers of two at every scale and for all values at `scale <= 0`; elsewhere exact up
 /// to the rounding of the boundary itself, which the specification allows (plus or minus one).
 pub fn bucket_index(value: f64, scale: i32) -> i32 {
+    if (0..=TABLE_SCALE).contains(&scale) && value >= f64::MIN_POSITIVE {
+        return index_by_table(value, scale);
+    }
+    index_by_logarithm(value, scale)
+}
+
+/// Scales up to here have their boundaries in a table: those that devices record at.
+const TABLE_SCALE: i32 = 5;
+
+/// Lower boundaries of the buckets of one octave at the table's scale, as [`lower_bound`] has them.
+static BOUNDS: LazyLock<[f64; 1 << TABLE_SCALE]> =
+    LazyLock::new(|| std::array::from_fn(|within| lower_bound(within as i32, TABLE_SCALE)));
+
+/// For normal values: how many boundaries of its octave lie below it. Coarser buckets are unions of
+/// finer ones, so a shift gives every smaller scale.
+fn index_by_table(value: f64, scale: i32) -> i32 {
+    const MANTISSA_BITS: u32 = 52;
+    let bits = value.to_bits();
+    let octave = (bits >> MANTISSA_BITS) as i32 - 1023;
+    let mantissa = f64::from_bits((bits & ((1 << MANTISSA_BITS) - 1)) | (1023 << MANTISSA_BITS));
+    let below = BOUNDS.partition_point(|bound| *bound < mantissa) as i32;
+    ((octave << TABLE_SCALE) + below - 1) >> (TABLE_SCALE - scale)
+}
+
+fn index_by_logarithm(value: f64, scale: i32) -> i32 {
     let (fraction, exponent) = split(value);
     if fraction == 0.5 {
         // A power of two is the upper bound of its bucket.
@@ -84,6 +111,25 @@ mod tests {
             let index = bucket_index(value, scale);
             prop_assert!(lower_bound(index, scale) < value * (1.0 + 1e-15) + f64::from_bits(1));
             prop_assert!(value <= lower_bound(index + 1, scale) * (1.0 + 1e-15));
+        }
+
+        #[test]
+        fn table_and_logarithm_agree(
+            octave in -1022i32..1024,
+            within in 0u32..32,
+            step in -2i64..3,
+            mantissa in 0u64..1 << 52,
+            scale in 0i32..=5,
+        ) {
+            // Around every boundary, where they could differ, and anywhere.
+            let boundary = lower_bound((octave << 5) + within as i32, 5);
+            let near = f64::from_bits(boundary.to_bits().wrapping_add_signed(step));
+            let anywhere = f64::from_bits(((octave + 1023) as u64) << 52 | mantissa);
+            for value in [boundary, near, anywhere] {
+                if value.is_normal() {
+                    prop_assert_eq!(bucket_index(value, scale), index_by_logarithm(value, scale));
+                }
+            }
         }
 
         #[test]
