@@ -27,7 +27,7 @@ use crate::{
     meter::{Meter, Signal},
     model::Model,
     noise::Releases,
-    otlp::Envelope,
+    otlp::{EnergyReading, Envelope},
     refuge::Refuge,
     sampler::{self, Surroundings},
     sender,
@@ -157,14 +157,8 @@ impl Fathomline {
         let found = (settings.energy && !settings.plan.disabled)
             .then(|| energy::find(root, settings.watts_per_core))
             .flatten();
-        let envelope = Envelope {
-            resource: resource(&settings, &installation, &boot),
-            labels: settings.plan.labels.clone(),
-            projections: settings.plan.projections,
-            energy: found.as_ref().map(|found| found.reading),
-            noise: settings.plan.noise.clone(),
-            scope_version: env!("CARGO_PKG_VERSION"),
-        };
+        let reading = found.as_ref().map(|found| found.reading);
+        let envelope = envelope(&settings, &installation, &boot, reading);
         let clock = Clock::start();
         let shared = Arc::new(Shared {
             clock,
@@ -311,6 +305,22 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), 
         .spawn(run)
         .map(drop)
         .map_err(|source| Error::Thread { name, source })
+}
+
+fn envelope(
+    settings: &Settings,
+    installation: &str,
+    boot: &str,
+    energy: Option<EnergyReading>,
+) -> Envelope {
+    Envelope {
+        resource: resource(settings, installation, boot),
+        labels: settings.plan.labels.clone(),
+        projections: settings.plan.projections,
+        energy,
+        noise: settings.plan.noise.clone(),
+        scope_version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// Attributes of the installation. They do not change while the process runs: a change would be
