@@ -263,6 +263,10 @@ fn with_noise_inferences_leave_only_counts_of_fixed_cells() {
     let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
     let builder = declaring_all(&server, spool.path()).noise(240.0, 60);
     let requests = sent(builder, &server);
+    // A release of two variants; an application with one sends half of it each hour.
+    let bytes: usize = requests.iter().map(|request| request.body.len()).sum();
+    assert!(bytes < 60 * 1024, "{bytes}");
+    eprintln!("{bytes} bytes");
     let mut released = BTreeSet::new();
     for metric in requests.iter().flat_map(metrics) {
         let Some(exact) = metric.name.strip_suffix(names::NOISED) else {
