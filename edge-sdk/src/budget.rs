@@ -20,10 +20,25 @@ const RECENT: usize = 8;
 /// Below this no day could carry a handful of windows.
 pub(crate) const DAILY_BYTES_MIN: u64 = 16 * 1024;
 
-/// When the next window closes, while `left` bytes and so much of the day remain and a body weighs
-/// `body`. `None`: not before the day turns.
-fn next_window(shortest: Duration, left: u64, day_left: Duration, body: u64) -> Option<Duration> {
-    let bodies = left / body.max(1);
+/// What the last bodies weighed, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    mean: u64,
+    largest: u64,
+}
+
+/// When the next window closes, while `left` bytes and so much of the day remain. So many bodies of
+/// the usual size, of which one may be as large as the largest: hourly releases of noised counts
+/// are many times the others.
+/// `None`: not before the day turns.
+fn next_window(
+    shortest: Duration,
+    left: u64,
+    day_left: Duration,
+    weights: Weights,
+) -> Option<Duration> {
+    let reserve = weights.largest - weights.mean.min(weights.largest);
+    let bodies = left.saturating_sub(reserve) / weights.mean.max(1);
     if bodies == 0 {
         return None;
     }
@@ -95,8 +110,8 @@ impl Budget {
         let kept_free = backlog.min(limits.daily / 2);
         let left = state.closed.left(limits.day(now_unix_nano));
         let left = left.saturating_sub(kept_free);
-        let next = state.largest().map_or(Some(limits.shortest), |body| {
-            next_window(limits.shortest, left, day_left, body)
+        let next = state.weights().map_or(Some(limits.shortest), |weights| {
+            next_window(limits.shortest, left, day_left, weights)
         });
         Some(next.unwrap_or(day_left))
     }
@@ -158,9 +173,11 @@ impl Limits {
 }
 
 impl State {
-    /// The largest of the last bodies: a plan by their mean would be wrong half of the time.
-    fn largest(&self) -> Option<u64> {
-        self.recent.iter().copied().max()
+    /// None before the first body.
+    fn weights(&self) -> Option<Weights> {
+        let largest = self.recent.iter().copied().max()?;
+        let mean = self.recent.iter().sum::<u64>() / self.recent.len() as u64;
+        Some(Weights { mean, largest })
     }
 }
 

@@ -134,6 +134,25 @@ fn windows_are_as_short_as_the_day_allows() {
 }
 
 #[test]
+fn a_large_body_an_hour_does_not_lengthen_all_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let [(daily, minute), _] = profiles();
+    let begins = 20_000 * DAY + DAY - offset("kiosk-7");
+    let mut device = Simulated::new(folder.path(), daily, minute, begins);
+    let (day, mut windows, mut hour, mut sent) = (device.day(), 0, 0, 0);
+    while device.day() == day {
+        device.wait();
+        // Noised counts of one variant beside a window of levels.
+        let turned =
+            device.now / (DAY / 24) > std::mem::replace(&mut hour, device.now / (DAY / 24));
+        sent += device.close(if turned { 24 * KIB } else { KIB });
+        windows += 1;
+    }
+    assert!(windows > 500, "{windows} windows");
+    assert!(sent <= daily + 24 * KIB as u64);
+}
+
+#[test]
 fn a_spent_day_waits_for_the_next_even_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let shortest = Duration::from_secs(60);
