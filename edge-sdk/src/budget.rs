@@ -1,151 +1,194 @@
-//! Bytes a device may send in a day. In: how large windows are, what the day has cost so far. Out:
-//! how long the next window must be, and whether a window still fits. As the day's bytes run out
-//! windows grow longer; when they are gone, counts stay in memory until the day turns. Nothing is
-//! lost but resolution. Pure; days are those of the boot's clock, in UTC.
+//! Bytes that a device may send in a day. In: what windows weigh. Out: when the next one closes,
+//! and whether an upload may go. Windows get longer as the day's bytes get fewer, and past the
+//! last of them counts stay in the meter until the day turns: what is saved is resolution in time,
+//! never a count. A device's day begins at a time of its own, so that no fleet wakes at midnight.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-const DAY_NANOS: u64 = 86_400_000_000_000;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
-/// The day's account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::ledger::{self, Ledger};
+
+/// Bodies that the next one is judged by.
+const RECENT: usize = 8;
+
+/// Below this no day could carry a handful of windows.
+pub(crate) const DAILY_BYTES_MIN: u64 = 16 * 1024;
+
+/// What the last bodies weighed, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    mean: u64,
+    largest: u64,
+}
+
+/// When the next window closes, while `left` bytes and so much of the day remain. So many bodies of
+/// the usual size, of which one may be as large as the largest: hourly releases of noised counts
+/// are many times the others.
+/// `None`: not before the day turns.
+fn next_window(
+    shortest: Duration,
+    left: u64,
+    day_left: Duration,
+    weights: Weights,
+) -> Option<Duration> {
+    let reserve = weights.largest - weights.mean.min(weights.largest);
+    let bodies = left.saturating_sub(reserve) / weights.mean.max(1);
+    if bodies == 0 {
+        return None;
+    }
+    let share = Duration::from_secs_f64(day_left.as_secs_f64() / bodies as f64);
+    Some(share.max(shortest))
+}
+
+/// The bytes of one line. Without a limit it answers without counting.
+#[derive(Debug)]
 pub(crate) struct Budget {
-    bytes_a_day: u64,
-    day: u64,
-    spent: u64,
-    /// Bytes the last windows took, a mean that forgets.
-    usual: u64,
+    limits: Option<Limits>,
+}
+
+#[derive(Debug)]
+struct Limits {
+    daily: u64,
+    shortest: Duration,
+    /// How long before midnight UTC the day begins, in nanoseconds.
+    offset: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    closed: Ledger,
+    sent: Ledger,
+    /// Sizes of the last bodies, the newest last.
+    recent: Vec<u64>,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes_a_day: u64) -> Self {
-        Self {
-            bytes_a_day,
-            day: 0,
-            spent: 0,
-            usual: 0,
+    /// Windows of `shortest` and longer, and at most `daily` bytes of body a day, kept in
+    /// `folder`.
+    pub(crate) fn open(
+        folder: &Path,
+        installation: &str,
+        daily: Option<u64>,
+        shortest: Duration,
+        now_unix_nano: u64,
+    ) -> Self {
+        let limits = daily.map(|daily| {
+            let offset = offset(installation);
+            let today = ledger::day(now_unix_nano, offset);
+            let ledger = |name: &str| {
+                let terms = json!({ "unit": "By", "day_begins_before_midnight_ns": offset });
+                Ledger::open(folder.join(name), daily, terms, today)
+            };
+            let state = State {
+                closed: ledger("bytes-closed.json"),
+                sent: ledger("bytes-sent.json"),
+                recent: Vec::new(),
+            };
+            Limits {
+                daily,
+                shortest,
+                offset,
+                state: Mutex::new(state),
+            }
+        });
+        Self { limits }
+    }
+
+    /// How long the next window is, or how long nothing closes. `backlog` bytes wait already: up
+    /// to half of the day's bytes are left to them, or they would never come to an end.
+    pub(crate) fn next_window(&self, now_unix_nano: u64, backlog: u64) -> Option<Duration> {
+        let limits = self.limits.as_ref()?;
+        let state = limits.state();
+        let day_left = limits.day_left(now_unix_nano);
+        let kept_free = backlog.min(limits.daily / 2);
+        let left = state.closed.left(limits.day(now_unix_nano));
+        let left = left.saturating_sub(kept_free);
+        let next = state.weights().map_or(Some(limits.shortest), |weights| {
+            next_window(limits.shortest, left, day_left, weights)
+        });
+        Some(next.unwrap_or(day_left))
+    }
+
+    /// Whether a window of so many bytes may close now.
+    pub(crate) fn may_close(&self, now_unix_nano: u64, bytes: usize) -> bool {
+        self.limits.as_ref().is_none_or(|limits| {
+            let left = limits.state().closed.left(limits.day(now_unix_nano));
+            bytes as u64 <= left
+        })
+    }
+
+    /// A window of so many bytes closed, or would have.
+    pub(crate) fn closed(&self, now_unix_nano: u64, bytes: usize, kept: bool) {
+        if let Some(limits) = &self.limits {
+            let mut state = limits.state();
+            if state.recent.len() == RECENT {
+                state.recent.remove(0);
+            }
+            state.recent.push(bytes as u64);
+            if kept {
+                let today = limits.day(now_unix_nano);
+                state.closed.note(today, bytes as u64);
+            }
         }
     }
 
-    /// Goes on with what an earlier boot wrote down.
-    pub(crate) fn resume(&mut self, kept: &str) {
-        let mut numbers = kept.split_whitespace().map(|number| number.parse().ok());
-        if let (Some(Some(day)), Some(Some(spent))) = (numbers.next(), numbers.next()) {
-            (self.day, self.spent) = (day, spent);
+    /// How long an upload of so many bytes must wait; none when it may go now. The first of a day
+    /// always may: a body larger than a whole day's bytes must not hold up the others for ever.
+    pub(crate) fn upload_wait(&self, now_unix_nano: u64, bytes: usize) -> Option<Duration> {
+        let limits = self.limits.as_ref()?;
+        let (state, today) = (limits.state(), limits.day(now_unix_nano));
+        let fits = bytes as u64 <= state.sent.left(today);
+        let first = state.sent.spent(today) == 0;
+        (!fits && !first).then(|| limits.day_left(now_unix_nano))
+    }
+
+    /// So many bytes went out, stored or not.
+    pub(crate) fn sent(&self, now_unix_nano: u64, bytes: usize) {
+        if let Some(limits) = &self.limits {
+            let today = limits.day(now_unix_nano);
+            limits.state().sent.note(today, bytes as u64);
         }
     }
+}
 
-    /// What the next boot goes on with.
-    pub(crate) fn kept(&self) -> String {
-        format!("{} {}\n", self.day, self.spent)
+impl Limits {
+    fn day(&self, now_unix_nano: u64) -> u64 {
+        ledger::day(now_unix_nano, self.offset)
     }
 
-    /// Whether a body of so many bytes fits into the day.
-    pub(crate) fn allows(&mut self, bytes: u64, now_unix_nano: u64) -> bool {
-        self.turn(now_unix_nano);
-        self.spent.saturating_add(bytes) <= self.bytes_a_day
+    fn day_left(&self, now_unix_nano: u64) -> Duration {
+        Duration::from_nanos(ledger::until_next_day(now_unix_nano, self.offset))
     }
 
-    /// A window of so many bytes was kept.
-    pub(crate) fn spend(&mut self, bytes: u64, now_unix_nano: u64) {
-        self.turn(now_unix_nano);
-        self.spent = self.spent.saturating_add(bytes);
-        self.usual = if self.usual == 0 {
-            bytes
-        } else {
-            (3 * self.usual + bytes) / 4
-        };
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// How long the next window must be so that the day's bytes last until its end: `shortest`
-    /// while there are enough, the rest of the day when there are none.
-    pub(crate) fn next_window(&mut self, shortest: Duration, now_unix_nano: u64) -> Duration {
-        self.turn(now_unix_nano);
-        let left = Duration::from_nanos(DAY_NANOS - now_unix_nano % DAY_NANOS);
-        let affordable = (self.bytes_a_day - self.spent.min(self.bytes_a_day)) / self.usual.max(1);
-        let share = u32::try_from(affordable).unwrap_or(u32::MAX);
-        let stretched = left.checked_div(share).unwrap_or(left);
-        stretched.max(shortest).min(left.max(shortest))
+impl State {
+    /// None before the first body.
+    fn weights(&self) -> Option<Weights> {
+        let largest = self.recent.iter().copied().max()?;
+        let mean = self.recent.iter().sum::<u64>() / self.recent.len() as u64;
+        Some(Weights { mean, largest })
     }
+}
 
-    fn turn(&mut self, now_unix_nano: u64) {
-        let day = now_unix_nano / DAY_NANOS;
-        // A clock that was set back gives no second budget for a day that is over.
-        if day > self.day {
-            (self.day, self.spent) = (day, 0);
-        }
-    }
+/// A time of day for each installation, in nanoseconds.
+fn offset(installation: &str) -> u64 {
+    let digest = Sha256::digest(installation);
+    let word = digest
+        .first_chunk::<4>()
+        .map_or(0, |b| u32::from_le_bytes(*b));
+    u64::from(word) % 86_400 * 1_000_000_000
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    /// A day of windows of these sizes, one after another. Returns bytes, windows and the longest.
-    fn day(limit: u64, shortest: Duration, sizes: &[u64]) -> (u64, usize, Duration) {
-        let mut budget = Budget::new(limit);
-        let (mut now, mut bytes, mut windows) = (20_000 * DAY_NANOS, 0, 0);
-        let end = now + DAY_NANOS;
-        let mut longest = Duration::ZERO;
-        let mut length = shortest;
-        loop {
-            now += length.as_nanos() as u64;
-            if now >= end {
-                return (bytes, windows, longest);
-            }
-            let body = sizes[windows % sizes.len()];
-            if budget.allows(body, now) {
-                budget.spend(body, now);
-                (bytes, windows, longest) = (bytes + body, windows + 1, longest.max(length));
-            }
-            length = budget.next_window(shortest, now);
-        }
-    }
-
-    #[test]
-    fn both_profiles_keep_to_their_bytes_and_use_the_whole_day() {
-        for (limit, shortest, size) in [
-            (2 << 20, MINUTE, 5_300),
-            (2 << 20, MINUTE, 900),
-            (64 << 10, 30 * MINUTE, 5_300),
-            (64 << 10, 30 * MINUTE, 1_200),
-        ] {
-            let (bytes, windows, longest) = day(limit, shortest, &[size]);
-            eprintln!("{limit} bytes, {size} a window: {windows} windows, the longest {longest:?}");
-            assert!(bytes <= limit && windows > 0);
-            let spread = 86_400.0 / windows as f64;
-            assert!(longest.as_secs_f64() < 2.5 * spread.max(shortest.as_secs_f64()));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_day_costs_more_than_its_budget(
-            sizes in prop::collection::vec(1_000u64..30_000, 1..50),
-            limit in 1_000u64..(3 << 20),
-            shortest in 1u64..1_800,
-        ) {
-            let (bytes, _, _) = day(limit, Duration::from_secs(shortest), &sizes);
-            prop_assert!(bytes <= limit);
-        }
-    }
-
-    #[test]
-    fn a_restart_or_a_clock_set_back_gives_no_second_budget() {
-        let now = 5 * DAY_NANOS;
-        let mut budget = Budget::new(1_000);
-        budget.spend(900, now);
-        let mut next = Budget::new(1_000);
-        next.resume(&budget.kept());
-        assert!(!next.allows(200, now) && next.allows(100, now));
-        assert!(!next.allows(200, now - DAY_NANOS));
-        assert!(next.allows(200, now + DAY_NANOS));
-        next.resume("nonsense");
-        assert_eq!(next.spent, 0);
-        assert!(next.next_window(MINUTE, now + DAY_NANOS) >= MINUTE);
-    }
-}
+mod tests;

@@ -12,12 +12,14 @@ use fathomline_wire::{
 };
 
 use crate::{
+    budget::DAILY_BYTES_MIN,
     destination::Destination,
     environment,
     error::Error,
     line::Fathomline,
     meter::Plan,
     model::{Model, check_value, state_folder},
+    noise,
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
@@ -31,9 +33,6 @@ const WINDOWS: std::ops::RangeInclusive<Duration> =
 
 /// What a day of windows of that length may cost.
 const DAILY_BYTES: u64 = 2 * 1024 * 1024;
-
-/// A few windows must fit into every day.
-const DAILY_BYTES_MIN: u64 = 16 * 1024;
 
 /// Where bytes cost money.
 const METERED_WINDOW: Duration = Duration::from_secs(30 * 60);
@@ -61,6 +60,7 @@ pub struct Builder {
     spool_bytes: u64,
     pub(crate) energy: bool,
     watts_per_core: Option<f64>,
+    noise: Option<noise::Wish>,
     pub(crate) plan: Plan,
 }
 
@@ -125,6 +125,7 @@ impl Builder {
             spool_bytes: SPOOL_BYTES,
             energy: true,
             watts_per_core: None,
+            noise: None,
             plan: Plan::default(),
         }
     }
@@ -192,15 +193,19 @@ impl Builder {
         installation
     }
 
-    /// How long a window is: 100 ms to 6 h, a minute unless set.
+    /// How long a window is: 100 ms to 6 h, a minute unless set. As the day's bytes run out,
+    /// windows grow longer than that.
     pub fn window(mut self, length: Duration) -> Self {
         self.window = Some(length);
         self
     }
 
-    /// Most bytes of bodies in a day (UTC), 16 KiB at least. As they run out windows grow longer,
-    /// and nothing is lost but resolution. 2 MiB unless this or [`window`](Self::window) is set;
-    /// with a window of your own there is no limit unless you set one.
+    /// Most bytes of body that are sent in a day, 16 KiB at least. As they get fewer windows get
+    /// longer than declared; past the last of them counts wait in memory until the day turns, and
+    /// a last window in the spool. 2 MiB unless this or [`window`](Self::window) is set; with a
+    /// window of your own there is no limit unless you set one. A day is 24 hours of the device's
+    /// clock and begins at a time that each installation has for itself. Uploads that fail count
+    /// as well; headers, TLS and TCP come on top.
     pub fn daily_bytes(mut self, bytes: u64) -> Self {
         self.daily_bytes = Some(bytes);
         self
@@ -292,6 +297,32 @@ impl Builder {
         self
     }
 
+    /// Lets nothing leave of inferences but noised counts of fixed cells, once an hour. A whole
+    /// day of inferences shows with at most `epsilon_per_day` (differential privacy, pure): no
+    /// more than `inferences_per_day` are counted, and each may use an equal share. What is spent
+    /// is kept in the spool folder, and `fathomline-edge status` shows it. Counts of one device
+    /// say little then; those of a fleet add up. See [`noised_metrics`](Self::noised_metrics).
+    pub fn noise(mut self, epsilon_per_day: f64, inferences_per_day: u32) -> Self {
+        let metrics = self.noise.take().map(|wish| wish.metrics);
+        let default = || noise::DEFAULT_METRICS.map(str::to_owned).to_vec();
+        self.noise = Some(noise::Wish {
+            epsilon_per_day,
+            inferences_per_day,
+            metrics: metrics.unwrap_or_else(default),
+        });
+        self
+    }
+
+    /// After [`noise`](Self::noise): the metrics to send, by their names in the contract, instead
+    /// of duration, output tokens, surprisal of output and input, uncertainty and finish. They
+    /// share the epsilon, so fewer are sharper.
+    pub fn noised_metrics<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        if let Some(wish) = &mut self.noise {
+            wish.metrics = names.into_iter().map(Into::into).collect();
+        }
+        self
+    }
+
     /// Takes the spool folder and starts to observe.
     ///
     /// # Errors
@@ -309,6 +340,7 @@ impl Builder {
         self.check_labels()?;
         self.check_projections()?;
         self.check_watts()?;
+        self.check_noise()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
@@ -331,6 +363,22 @@ impl Builder {
             watts_per_core: self.watts_per_core,
             plan: self.plan,
         })
+    }
+
+    /// After the labels, which may be cells.
+    fn check_noise(&mut self) -> Result<(), Error> {
+        #[cfg(feature = "otel-bridge")]
+        if self.noise.is_some() && self.plan.instruments.is_some() {
+            let rule = "instruments of the application would be told exact values";
+            return Err(invalid("noise", "with a bridge", rule));
+        }
+        let terms = self
+            .noise
+            .as_ref()
+            .map(|wish| wish.terms(&self.plan.labels));
+        let terms = terms.transpose();
+        self.plan.noise = terms.map_err(|(value, rule)| invalid("noise", &value, rule))?;
+        Ok(())
     }
 
     fn check_resource(&self) -> Result<(), Error> {
@@ -448,83 +496,4 @@ fn default_spool(service: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn builder() -> Builder {
-        Fathomline::builder("assistant", "1.4.0")
-    }
-
-    #[test]
-    fn what_is_not_said_has_a_default() {
-        let settings = builder().checked().unwrap();
-        assert_eq!(
-            (
-                settings.service.as_str(),
-                settings.destination.url().as_str()
-            ),
-            ("assistant", "http://127.0.0.1:4318/v1/metrics")
-        );
-        assert!(settings.spool.ends_with("fathomline/assistant"));
-    }
-
-    #[test]
-    fn an_invalid_option_is_named_with_its_rule() {
-        let long = "x".repeat(65);
-        let many: Vec<String> = (0..65).map(|n| format!("label-{n}")).collect();
-        for (builder, message) in [
-            (
-                builder().endpoint("127.0.0.1:4318"),
-                "cannot declare endpoint \"127.0.0.1:4318\": give a URL",
-            ),
-            (builder().endpoint("http:///x"), "cannot declare endpoint"),
-            (builder().installation(long), "cannot declare installation"),
-            (
-                builder().window(Duration::from_millis(1)),
-                "cannot declare window \"1ms\"",
-            ),
-            (builder().spool_bytes(1), "cannot declare spool size \"1\""),
-            (builder().labels(["Open"]), "cannot declare label \"Open\""),
-            (builder().labels(many), "cannot declare labels \"65\""),
-            (
-                builder().estimated_watts_per_core(-1.0),
-                "cannot declare watts per core \"-1\"",
-            ),
-            (builder().daily_bytes(7), "cannot declare daily bytes \"7\""),
-            (builder().site(""), "cannot declare site"),
-            (
-                builder().projections(7, 17),
-                "cannot declare projections \"17\"",
-            ),
-            (
-                builder().token("secret\n"),
-                "cannot declare token \"(hidden)\"",
-            ),
-        ] {
-            let error = builder.checked().unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_token_is_in_no_log() {
-        let builder = builder().token("s3cret");
-        assert!(!format!("{builder:?}").contains("s3cret"));
-        let settings = builder.checked().unwrap();
-        assert!(!format!("{settings:?}").contains("s3cret"));
-    }
-
-    #[test]
-    fn labels_are_sorted_and_each_is_there_once() {
-        let settings = builder()
-            .labels(["open", "close", "open"])
-            .checked()
-            .unwrap();
-        assert_eq!(settings.plan.labels, ["close", "open"]);
-    }
-
-    #[test]
-    fn a_service_cannot_name_a_path() {
-        assert!(default_spool("../../etc").ends_with("fathomline/______etc"));
-    }
-}
+mod tests;

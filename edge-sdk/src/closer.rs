@@ -5,43 +5,34 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    budget::Budget,
     line::Shared,
-    otlp::{self, DeviceState},
+    noise::{Release, Releases},
+    otlp::{self, DeviceState, Observed},
     queue::Queue,
     sampler,
     spool::Entry,
-    windows::Windows,
+    windows::{Window, Windows},
 };
 
-/// Closes a window every `length` until the line shuts down, and then a last, shorter one.
-/// With a budget, windows grow longer than that as the day's bytes run out.
-pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>) {
-    if let Some(budget) = &mut budget {
-        let kept = shared.with_spool(|spool| spool.budget());
-        budget.resume(&kept.unwrap_or_default());
-    }
+/// Closes a window every `length`, or as often as the day's bytes allow, until the line shuts down,
+/// and then a last, shorter one.
+pub(crate) fn run(shared: &Shared, length: Duration, releases: Option<Releases>) {
     let mut closer = Closer {
+        releases,
+        unsent: None,
         windows: Windows::begin(shared.clock.unix_nano()),
-        budget,
-        last: false,
+        closing: false,
     };
     let mut due = Instant::now() + length;
     loop {
-        let closing = shared.bell.sleep(due);
-        closer.last = closing;
-        closer.close(shared);
-        if closing {
+        closer.closing = shared.bell.sleep(due);
+        let backlog = closer.close(shared);
+        if closer.closing {
             shared.bell.closed();
             return;
         }
-        due = next(due, Instant::now(), length);
-        if let Some(budget) = &mut closer.budget {
-            let longer = budget.next_window(length, shared.clock.unix_nano());
-            if longer > length {
-                due = due.max(Instant::now() + longer);
-            }
-        }
+        let affordable = shared.budget.next_window(shared.clock.unix_nano(), backlog);
+        due = next(due, Instant::now(), affordable.unwrap_or(length));
     }
 }
 
@@ -56,17 +47,22 @@ fn next(due: Instant, now: Instant, length: Duration) -> Instant {
 
 struct Closer {
     windows: Windows,
-    budget: Option<Budget>,
-    /// The line shuts down: what is not kept now never is.
-    last: bool,
+    releases: Option<Releases>,
+    /// Noised counts of a window that was not kept.
+    unsent: Option<Release>,
+    /// The window that closes is the last: it is kept whatever the day's bytes say, and waits in
+    /// the spool for those of another day.
+    closing: bool,
 }
 
 impl Closer {
-    fn close(&mut self, shared: &Shared) {
+    /// Bytes that wait in the spool afterwards.
+    fn close(&mut self, shared: &Shared) -> u64 {
         let mut spool = shared.spool();
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
         }
+        spool.as_ref().map_or(0, Queue::bytes)
     }
 
     fn close_into(&mut self, shared: &Shared, spool: &mut Queue) {
@@ -84,16 +80,20 @@ impl Closer {
         shared.surroundings.report(&mut device);
         let energy = shared.meter.energy();
         let joules = energy.map(|energy| (energy, energy.take_totals()));
-        device.energy = joules.and_then(|(energy, totals)| energy.uses(totals));
-        let body = otlp::encode(&shared.envelope, &window, &variants, &sketches, device);
-        let bytes = body.len() as u64;
-        let fits = self
-            .budget
-            .as_mut()
-            .is_none_or(|budget| budget.allows(bytes, now));
-        // Better a few bytes over than a window lost.
-        if !fits && !self.last {
-            shared.meter.restore(sketches);
+        // With noise, joules of inferences would tell when they ran.
+        let said = joules.filter(|_| shared.meter.register().is_none());
+        device.energy = said.and_then(|(energy, totals)| energy.uses(totals));
+        let release = self.release(shared, &window, variants.len());
+        let observed = Observed {
+            variants,
+            sketches,
+            release,
+        };
+        let body = otlp::encode(&shared.envelope, &window, &observed, device);
+        if !self.closing && !shared.budget.may_close(now, body.len()) {
+            shared.budget.closed(now, body.len(), false);
+            shared.meter.restore(observed.sketches);
+            self.unsent = observed.release;
             if let Some((energy, totals)) = joules {
                 energy.put_back(totals);
             }
@@ -108,16 +108,20 @@ impl Closer {
         self.windows.commit(&window);
         match kept {
             Ok(()) => {
-                if let Some(budget) = &mut self.budget {
-                    budget.spend(bytes, now);
-                    spool.note_budget(&budget.kept());
-                }
+                shared.budget.closed(now, body.len(), true);
                 shared.bell.appended();
             }
             Err(error) => {
                 tracing::warn!(%error, sequence = window.sequence, "window lost");
             }
         }
+    }
+
+    /// Noised counts for `window`, if it is time, or those that are still to be sent.
+    fn release(&mut self, shared: &Shared, window: &Window, variants: usize) -> Option<Release> {
+        let unsent = self.unsent.take();
+        let (releases, register) = self.releases.as_mut().zip(shared.meter.register())?;
+        unsent.or_else(|| releases.with_window(window, self.closing, register, variants))
     }
 }
 

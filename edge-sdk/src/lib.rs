@@ -15,10 +15,12 @@
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
-//! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
+//! | `closer`, `windows`, `otlp` | windows: when, which span, which bytes |
 //! | `spool` | windows on disk, until they arrived |
 //! | `queue` | where windows wait: on disk, in memory while the folder cannot be written |
 //! | `sender` | uploads, replies, waits |
+//! | `noise` | counts of fixed cells with noise, instead of distributions |
+//! | `budget`, `ledger` | bytes a day; what was spent on which day |
 //! | `clock`, `installation` | time and identifiers |
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
@@ -39,10 +41,12 @@ mod environment;
 mod error;
 mod inference;
 mod installation;
+mod ledger;
 mod line;
 mod logits;
 mod meter;
 mod model;
+mod noise;
 mod otlp;
 mod projection;
 mod queue;

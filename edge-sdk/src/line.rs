@@ -27,7 +27,8 @@ use crate::{
     installation,
     meter::{Meter, Signal},
     model::Model,
-    otlp::Envelope,
+    noise::Releases,
+    otlp::{EnergyReading, Envelope},
     queue::Queue,
     sampler::{self, Surroundings},
     sender,
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     spool: Mutex<Option<Queue>>,
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
+    pub(crate) budget: Budget,
     pub(crate) surroundings: Surroundings,
     pub(crate) tally: Tally,
 }
@@ -164,15 +166,18 @@ impl Fathomline {
             })
             .flatten();
         let energy = found.map(Energy::new);
-        let envelope = Envelope {
-            resource: resource(&settings, Some(&installation), &boot),
-            labels: settings.plan.labels.clone(),
-            projections: settings.plan.projections,
-            energy: energy.as_ref().map(Energy::reading),
-            scope_version: env!("CARGO_PKG_VERSION"),
-        };
+        let reading = energy.as_ref().map(Energy::reading);
+        let envelope = envelope(&settings, &installation, &boot, reading);
+        let clock = Clock::start();
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
+            budget: Budget::open(
+                &settings.spool,
+                &installation,
+                settings.daily_bytes,
+                settings.window,
+                clock.unix_nano(),
+            ),
             meter: Meter::new(settings.model, settings.plan, energy),
             spool: Mutex::new(spool),
             envelope,
@@ -199,9 +204,11 @@ impl Fathomline {
         spawn("fathomline-sender", move || {
             sender::run(&sending, &destination, settings.window);
         })?;
-        let budget = settings.daily_bytes.map(Budget::new);
+        let register = shared.meter.register();
+        let releases =
+            register.map(|register| Releases::open(&settings.spool, register, clock.unix_nano()));
         spawn("fathomline-closer", move || {
-            closer::run(&shared, settings.window, budget)
+            closer::run(&shared, settings.window, releases)
         })?;
         Ok(line)
     }
@@ -290,6 +297,22 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), 
         .spawn(run)
         .map(drop)
         .map_err(|source| Error::Thread { name, source })
+}
+
+fn envelope(
+    settings: &Settings,
+    installation: &str,
+    boot: &str,
+    energy: Option<EnergyReading>,
+) -> Envelope {
+    Envelope {
+        resource: resource(settings, Some(installation), boot),
+        labels: settings.plan.labels.clone(),
+        projections: settings.plan.projections,
+        energy,
+        noise: settings.plan.noise.clone(),
+        scope_version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// Attributes of the installation. They do not change while the process runs: a change would be

@@ -26,6 +26,7 @@ use crate::bridge::{Bridge, Instruments};
 use crate::{
     energy::Energy,
     model::Model,
+    noise::{Register, Terms},
     projection,
     script::Scripts,
     words::{Feedback, Operation, Validity},
@@ -81,6 +82,8 @@ pub(crate) struct Plan {
     pub(crate) disabled: bool,
     /// Logits of one row, if that was declared.
     pub(crate) vocabulary: Option<usize>,
+    /// Terms of noise: cells are counted then, and nothing else of an inference.
+    pub(crate) noise: Option<Terms>,
     /// The application's own, if they are to be used instead of the spool.
     #[cfg(feature = "otel-bridge")]
     pub(crate) instruments: Option<Arc<Instruments>>,
@@ -106,6 +109,7 @@ impl Default for Plan {
             projections: None,
             disabled: false,
             vocabulary: None,
+            noise: None,
             #[cfg(feature = "otel-bridge")]
             instruments: None,
         }
@@ -119,6 +123,7 @@ pub(crate) struct Meter {
     variants: Arc<Mutex<Vec<Arc<Variant>>>>,
     current: AtomicUsize,
     shards: [Arc<Shard>; SHARDS],
+    register: Option<Arc<Register>>,
     energy: Option<Arc<Energy>>,
     #[cfg(feature = "otel-bridge")]
     bridge: Option<Arc<Bridge>>,
@@ -130,6 +135,7 @@ pub(crate) struct Meter {
 pub(crate) struct Shard {
     plan: Arc<Plan>,
     variants: Arc<Mutex<Vec<Arc<Variant>>>>,
+    register: Option<Arc<Register>>,
     energy: Option<Arc<Energy>>,
     begun: AtomicU64,
     /// Rows that were no logits of the declared vocabulary.
@@ -150,6 +156,8 @@ impl Meter {
             let instruments = plan.instruments.as_ref();
             instruments.map(|instruments| Arc::new(Bridge::new(instruments, reading)))
         };
+        let noise = plan.noise.clone().filter(|_| !plan.disabled);
+        let register = noise.map(Register::new).map(Arc::new);
         let variants = Arc::default();
         let meter = Self {
             variants: Arc::clone(&variants),
@@ -158,6 +166,7 @@ impl Meter {
                 Arc::new(Shard {
                     plan: Arc::clone(&plan),
                     variants: Arc::clone(&variants),
+                    register: register.clone(),
                     energy: energy.clone(),
                     begun: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
@@ -166,6 +175,7 @@ impl Meter {
                     bridge: bridge.clone(),
                 })
             }),
+            register,
             energy,
             #[cfg(feature = "otel-bridge")]
             bridge,
@@ -228,6 +238,11 @@ impl Meter {
     /// Who used which joules, if they are read.
     pub(crate) fn energy(&self) -> Option<&Energy> {
         self.energy.as_deref()
+    }
+
+    /// Counts of cells, if they go with noise.
+    pub(crate) fn register(&self) -> Option<&Register> {
+        self.register.as_deref()
     }
 
     /// Hands over everything recorded so far and starts again from nothing.
@@ -298,7 +313,8 @@ impl Shard {
         false
     }
 
-    /// Counts it, in the open window or on the application's own instruments.
+    /// Counts it: in the open window, among the cells that go with noise, or on the application's
+    /// own instruments.
     pub(crate) fn observe(&self, key: SeriesKey, seen: Observation<'_>) {
         if self.plan.disabled {
             return;
@@ -307,6 +323,9 @@ impl Shard {
         if let Some(bridge) = &self.bridge {
             bridge.observe(&self.plan, key, seen);
             return;
+        }
+        if let Some(register) = &self.register {
+            return register.observe(key.variant, seen);
         }
         let labels = self.plan.labels.len();
         let mut sketches = lock(&self.sketches);
@@ -346,10 +365,8 @@ impl Shard {
 
     /// Adds an embedding's projections, if the line takes any.
     pub(crate) fn embedding(&self, key: SeriesKey, embedding: &[f32]) {
-        let projected = self
-            .plan
-            .projections
-            .and_then(|plan| plan.project(embedding));
+        let plan = self.plan.projections.filter(|_| self.register.is_none());
+        let projected = plan.and_then(|plan| plan.project(embedding));
         if let Some(values) = projected {
             self.observe(key, Observation::Projections(&values));
         }

@@ -23,6 +23,7 @@ use prost::Message;
 
 use crate::{
     meter::{SIGNALS, SeriesKey, Sketch, Sketches, Variant},
+    noise::{self, Release},
     projection,
     script::Script,
     windows::Window,
@@ -39,6 +40,8 @@ pub(crate) struct Envelope {
     pub(crate) projections: Option<projection::Plan>,
     /// What is read for energy, and what part of the device that covers: one for a whole boot.
     pub(crate) energy: Option<EnergyReading>,
+    /// Terms of noise, if distributions go with it.
+    pub(crate) noise: Option<noise::Terms>,
     /// Version of the SDK.
     pub(crate) scope_version: &'static str,
 }
@@ -74,6 +77,16 @@ pub(crate) struct EnergyReading {
     pub(crate) scope: &'static str,
 }
 
+/// What a window says about inferences.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    /// All of the boot; series name them by place.
+    pub(crate) variants: Vec<Arc<Variant>>,
+    pub(crate) sketches: Sketches,
+    /// Noised counts, of a span of their own.
+    pub(crate) release: Option<Release>,
+}
+
 /// Uses of energy, in the order of [`DeviceState::energy`].
 const ENERGY_USES: [&str; 3] = ["inference", "idle", "unattributed"];
 
@@ -81,12 +94,17 @@ const ENERGY_USES: [&str; 3] = ["inference", "idle", "unattributed"];
 pub(crate) fn encode(
     envelope: &Envelope,
     window: &Window,
-    variants: &[Arc<Variant>],
-    sketches: &Sketches,
+    observed: &Observed,
     device: DeviceState,
 ) -> Vec<u8> {
     let points = Points { envelope, window };
+    let (variants, sketches) = (&observed.variants, &observed.sketches);
     let mut metrics = points.distributions(variants, sketches);
+    let release = observed.release.as_ref().zip(envelope.noise.as_ref());
+    metrics.extend(release.into_iter().flat_map(|(release, terms)| {
+        let noised = terms.metrics.iter().enumerate();
+        noised.map(|(place, metric)| points.noised(variants, release, terms, (place, metric)))
+    }));
     metrics.extend(points.projections(variants, sketches));
     metrics.extend(points.categories(variants, sketches));
     metrics.extend(points.device(device));
@@ -155,6 +173,58 @@ impl Points<'_> {
     ) -> ExponentialHistogramDataPoint {
         let times = (self.window.start_unix_nano, self.window.end_unix_nano);
         exponential_point(sketch, attributes, times)
+    }
+
+    /// One metric of a release. Not monotonic, because noise may be negative; no operation, because
+    /// which of them ran is not told either.
+    fn noised(
+        &self,
+        variants: &[Arc<Variant>],
+        release: &Release,
+        terms: &noise::Terms,
+        (place, metric): (usize, &noise::Metric),
+    ) -> Metric {
+        let epsilon = terms.cell_epsilon();
+        let tables = release.tables.iter().enumerate();
+        let data_points = tables.flat_map(|(variant, table)| {
+            let series = SeriesKey {
+                variant,
+                operation: None,
+            };
+            let mut shared = attributes(variants, series);
+            if metric.name == names::INFERENCE_ENERGY {
+                shared.extend(self.energy_reading());
+            }
+            shared.push(text(names::PRIVACY_EPSILON, &epsilon));
+            let cells = metric
+                .cells
+                .iter()
+                .zip(table.get(place).into_iter().flatten());
+            cells.map(move |(cell, count)| {
+                let mut attributes = shared.clone();
+                attributes.push(text(names::CELL, cell));
+                NumberDataPoint {
+                    attributes,
+                    start_time_unix_nano: release.start_unix_nano,
+                    time_unix_nano: release.end_unix_nano,
+                    value: Some(number_data_point::Value::AsInt(*count)),
+                    ..Default::default()
+                }
+            })
+        });
+        let sum = Sum {
+            data_points: data_points.collect(),
+            aggregation_temporality: AggregationTemporality::Delta.into(),
+            is_monotonic: false,
+        };
+        Metric {
+            name: format!("{}{}", metric.name, names::NOISED),
+            unit: names::metric(metric.name)
+                .map_or("", |known| known.unit)
+                .to_owned(),
+            data: Some(metric::Data::Sum(sum)),
+            ..Default::default()
+        }
     }
 
     fn energy_reading(&self) -> Vec<KeyValue> {

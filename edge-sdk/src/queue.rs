@@ -146,17 +146,6 @@ impl Queue {
         }
     }
 
-    /// What the day has cost so far, as an earlier boot noted it.
-    pub(crate) fn budget(&mut self) -> String {
-        self.spool.as_mut().map(Spool::budget).unwrap_or_default()
-    }
-
-    pub(crate) fn note_budget(&self, account: &str) {
-        if let Some(spool) = &self.spool {
-            spool.note_budget(account);
-        }
-    }
-
     /// Windows lost that no window here reports yet.
     pub(crate) fn unreported(&self) -> u64 {
         self.on_disk(Spool::unreported) + self.memory.unreported

@@ -27,6 +27,8 @@ const UPLOAD_LIMIT: Duration = Duration::from_secs(10);
 enum Step {
     /// The spool is empty.
     Empty,
+    /// The day's bytes are spent: it stays for so long.
+    Held(Duration),
     /// It is out of the way; the collector may have said how fast a backlog may follow.
     Gone(Option<Duration>),
     /// It is on its way in parts, and the next one may follow.
@@ -54,7 +56,10 @@ pub(crate) fn run(shared: &Shared, destination: &Destination, window: Duration) 
             Step::Empty if !shared.bell.wait_for_window(&mut seen) => break,
             Step::Empty => {}
             // Shutting down there is no time for a second try: the next start has it.
-            Step::Stays(_) if shared.bell.is_closing() => break,
+            Step::Stays(_) | Step::Held(_) if shared.bell.is_closing() => break,
+            Step::Held(wait) => {
+                shared.bell.wait_for_retry(Instant::now() + wait);
+            }
             Step::Stays(asked) => {
                 let wait = backoff.after_failure(asked, chance());
                 shared.bell.wait_for_retry(Instant::now() + wait);
@@ -79,7 +84,15 @@ fn drain_once(shared: &Shared, door: &Door, failures: u32) -> Step {
         shared.with_spool(|spool| spool.remove(&window));
         return Step::Gone(None);
     };
-    let answer = match door.post(&window.identity, &part, shared.clock) {
+    let (now, bytes) = (shared.clock.unix_nano(), part.body.len());
+    if let Some(wait) = shared.budget.upload_wait(now, bytes) {
+        return Step::Held(wait);
+    }
+    let posted = door.post(&window.identity, &part, shared.clock);
+    if posted.as_ref().map_or_else(post::may_have_sent, |_| true) {
+        shared.budget.sent(now, bytes);
+    }
+    let answer = match posted {
         Ok(answer) => answer,
         Err(error) => {
             shared.tally.replied(None);

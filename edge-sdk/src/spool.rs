@@ -10,7 +10,8 @@
 //! <folder>/cursor                how far the oldest file was sent; losing it only resends
 //! <folder>/attempted             the last file of which an upload was begun
 //! <folder>/parts                 what is stored of a window that goes in parts
-//! <folder>/budget                bytes of the day, if they are limited
+//! <folder>/bytes-*.json          bytes of the day, if they are limited (`budget`)
+//! <folder>/privacy.json          what noise has spent, if there is any (`noise`)
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
 //! At the cap neighbouring windows that were never sent become one (`coarsen`). Only when nothing
@@ -262,18 +263,6 @@ impl Spool {
         let Identity { boot, sequence, .. } = identity;
         let line = format!("{boot} {sequence} {}\n", parts.to_text());
         notes::write(&self.folder, "parts", &line, Kept::Surely)
-    }
-
-    /// What the day has cost so far, as an earlier boot noted it.
-    pub(crate) fn budget(&mut self) -> String {
-        notes::read(&self.folder, "budget")
-    }
-
-    /// Not synced: after a power cut a window or two are not on the account.
-    pub(crate) fn note_budget(&self, account: &str) {
-        if let Err(error) = notes::write(&self.folder, "budget", account, Kept::Perhaps) {
-            tracing::debug!(%error, "the day's bytes are not noted");
-        }
     }
 
     /// The next window goes to a new file.

@@ -50,6 +50,12 @@ fn what_inspect_shows_is_what_the_next_upload_carries() {
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert_eq!(shown.lines().count(), 2);
     assert!(!shown.contains("canary"), "{shown}");
+    let next = edge(&["inspect", folder, "--next"]).stdout;
+    let next = String::from_utf8(next).unwrap();
+    assert_eq!(
+        next.lines().collect::<Vec<_>>(),
+        [shown.lines().next().unwrap()]
+    );
     let waiting = Waiting::in_spool(spool.path()).unwrap();
 
     let server = Server::start([]);
@@ -91,6 +97,15 @@ fn looking_changes_nothing_and_disturbs_nobody() {
     let status = edge(&["status", folder]);
     let said = String::from_utf8(status.stdout).unwrap();
     assert!(said.starts_with("2 windows wait, "), "{said}");
+    for line in [
+        "oldest   20",
+        "newest   20",
+        "longest  ",
+        "lost     0",
+        "merged   0",
+    ] {
+        assert!(said.contains(line), "{line} is not in {said}");
+    }
     assert!(edge(&["inspect", folder]).status.success());
     assert_eq!(Waiting::in_spool(spool.path()).unwrap(), before);
 }
@@ -120,8 +135,39 @@ fn a_test_upload_says_in_words_how_it_went() {
     }
     let sent = edge(&["send-test", "http://127.0.0.1:1"]);
     let said = String::from_utf8(sent.stdout).unwrap();
-    assert!(said.contains("not reached"), "{said}");
+    assert!(said.contains("nothing listens on 127.0.0.1:1"), "{said}");
+    let server = Server::start([server::Reply::Status(401, "")]);
+    let sent = edge(&["send-test", &server.endpoint, "--token-env", "KIOSK_TOKEN"]);
+    let said = String::from_utf8(sent.stdout).unwrap();
+    assert!(said.contains("set KIOSK_TOKEN"), "{said}");
     assert_eq!(edge(&["send-test", "nonsense"]).status.code(), Some(2));
     assert_eq!(edge(&[]).status.code(), Some(2));
     assert_eq!(edge(&["inspect", "/no/such/folder"]).status.code(), Some(2));
+}
+
+#[test]
+fn status_says_what_the_day_has_cost_in_bytes_and_in_epsilon() {
+    let (server, spool) = (Server::start([]), tempfile::tempdir().unwrap());
+    let line = Fathomline::builder("assistant", "1.4.0")
+        .endpoint(&server.endpoint)
+        .spool(spool.path())
+        .metered()
+        .noise(240.0, 60)
+        .start()
+        .unwrap();
+    (0..3).for_each(|_| drop(line.operation(Operation::Chat)));
+    line.shutdown(Duration::from_secs(10));
+    let status = edge(&["status", spool.path().to_str().unwrap()]);
+    // Nothing waits any more.
+    assert_eq!(status.status.code(), Some(1));
+    let said = String::from_utf8(status.stdout).unwrap();
+    let bytes: usize = server.requests().iter().map(|r| r.body.len()).sum();
+    for wanted in [
+        format!("bytes    {bytes} of 65536 sent in the day from 20"),
+        // Three inferences of six metrics.
+        "epsilon  11.999988 of 239.99976 spent in the day from 20".to_owned(),
+        "noise    event-level epsilon 3.999996, device-day 239.99976 (60 inferences)".to_owned(),
+    ] {
+        assert!(said.contains(&wanted), "{wanted} is not in {said}");
+    }
 }

@@ -10,6 +10,7 @@
 //! | [`identity`] | which batch is this: installation, boot, sequence |
 //! | [`histogram`] | exponential and explicit-bounds histograms: index, merge, quantile, cdf |
 //! | [`limits`] | sizes both ends share, each with its reason |
+//! | [`noise`] | fixed cells of noised distributions |
 //! | [`rejection`] | stable codes for "no", each retryable or final |
 //! | [`event`] | webhook bodies |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -20,6 +21,7 @@ pub mod histogram;
 pub mod identity;
 pub mod limits;
 pub mod names;
+pub mod noise;
 pub mod rejection;
 
 /// Version of everything in this crate; also the last segment of [`names::SCHEMA_URL`].

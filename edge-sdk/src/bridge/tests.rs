@@ -30,7 +30,7 @@ use crate::{
     energy::{self, Energy},
     meter::{Meter, Signal},
     model::Model,
-    otlp::{self, DeviceState, Envelope},
+    otlp::{self, DeviceState, Envelope, Observed},
     windows::Window,
     words::{Feedback, FinishReason, Validity},
 };
@@ -123,6 +123,7 @@ impl Pair {
             labels: plan.labels.clone(),
             projections: plan.projections,
             energy: Some(READING),
+            noise: None,
             scope_version: env!("CARGO_PKG_VERSION"),
         };
         let window = Window {
@@ -130,9 +131,12 @@ impl Pair {
             start_unix_nano: 1,
             end_unix_nano: 2,
         };
-        let (sketches, variants) = (self.ours.take(), self.ours.variants());
-        let device = DeviceState::default();
-        let body = otlp::encode(&envelope, &window, &variants, &sketches, device);
+        let observed = Observed {
+            sketches: self.ours.take(),
+            variants: self.ours.variants(),
+            release: None,
+        };
+        let body = otlp::encode(&envelope, &window, &observed, DeviceState::default());
         let ours = ExportMetricsServiceRequest::decode(&body[..]).unwrap();
         self.provider.force_flush().unwrap();
         let theirs = self.kept.0.lock().unwrap().pop().unwrap();

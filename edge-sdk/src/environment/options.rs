@@ -114,6 +114,7 @@ pub(super) const OPTIONS: &[Named] = &[
         let tokens = usize::try_from(whole(v)?);
         Ok(b.vocabulary(tokens.map_err(|_| WHOLE)?))
     }),
+    named("FATHOMLINE_NOISE", noise),
     named("FATHOMLINE_PROJECTIONS", |b, v| {
         let rule = "give seed and components, such as 7,8";
         let (seed, components) = v.split_once(',').ok_or(rule)?;
@@ -129,6 +130,20 @@ pub(super) fn headers(builder: Builder, list: &str) -> Parsed {
     Ok(all.fold(builder, |builder, (name, value)| {
         builder.header(name, value)
     }))
+}
+
+/// Epsilon and inferences of a day, and then the metrics if others than usual are meant.
+fn noise(builder: Builder, list: &str) -> Parsed {
+    let rule = "give the day's epsilon and inferences, such as 1.5,500";
+    let mut parts = list.split(',').map(str::trim);
+    let epsilon = number(parts.next().ok_or(rule)?)?;
+    let inferences = whole(parts.next().ok_or(rule)?)?;
+    let builder = builder.noise(epsilon, u32::try_from(inferences).map_err(|_| rule)?);
+    let metrics: Vec<_> = parts.collect();
+    if metrics.is_empty() {
+        return Ok(builder);
+    }
+    Ok(builder.noised_metrics(metrics))
 }
 
 pub(super) fn whole(text: &str) -> Result<u64, &'static str> {

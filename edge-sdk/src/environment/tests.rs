@@ -237,6 +237,7 @@ fn sample(name: &str) -> &'static str {
         "WATTS_PER_CORE" => "2.5",
         "EVERY_NTH_TOKEN" | "EVERY_NTH_PROMPT" | "VOCABULARY" => "3",
         "PROJECTIONS" => "7,8",
+        "NOISE" => "1.5,500,gen_ai.client.operation.duration",
         _ => "sample",
     }
 }

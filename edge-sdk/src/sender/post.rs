@@ -7,7 +7,7 @@ use std::time::Duration;
 use fathomline_wire::{identity::Identity, names};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message;
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Proxy, Timeout};
 
 use super::reply::{self, Reply};
 use crate::{clock::Clock, destination::Destination, spool::Part};
@@ -38,6 +38,8 @@ impl Door {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(limit))
+            // Apart from the whole, so that a black hole is known to have cost no bytes.
+            .timeout_connect(Some(limit / 2))
             .proxy(proxy)
             .max_idle_connections(1)
             .input_buffer_size(BUFFER_BYTES)
@@ -114,6 +116,20 @@ pub(super) struct Answer {
     pub(super) clock_offset: Option<f64>,
     /// Points that a stored window lost there.
     pub(super) points_rejected: u64,
+}
+
+/// Whether an upload that failed may have cost bytes all the same.
+pub(super) fn may_have_sent(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => false,
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => false,
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ConnectionRefused | HostUnreachable | NetworkUnreachable
+        ),
+        _ => true,
+    }
 }
 
 fn points_rejected(reply: Reply, body: &[u8]) -> u64 {

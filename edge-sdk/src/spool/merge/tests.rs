@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     meter::{Meter, Plan, Record, Signal},
     model::Model,
-    otlp::{DeviceState, Envelope, encode},
+    noise::{self, Release},
+    otlp::{DeviceState, Envelope, Observed, encode},
     windows::Window,
     words::{FinishReason, Operation},
 };
@@ -30,6 +31,7 @@ fn encoded(meter: &Meter, sequence: u64) -> Vec<u8> {
         labels: vec![],
         projections: None,
         energy: None,
+        noise: None,
         scope_version: "0",
     };
     let window = Window {
@@ -42,7 +44,12 @@ fn encoded(meter: &Meter, sequence: u64) -> Vec<u8> {
         windows_dropped: sequence % 2,
         ..DeviceState::default()
     };
-    encode(&envelope, &window, &meter.variants(), &meter.take(), device)
+    let observed = Observed {
+        variants: meter.variants(),
+        sketches: meter.take(),
+        release: None,
+    };
+    encode(&envelope, &window, &observed, device)
 }
 
 /// A window of a busy device: every signal, a dozen inferences.
@@ -63,6 +70,66 @@ pub(crate) fn busy_window(sequence: u64) -> Vec<u8> {
         meter.shard().record(chat, &record);
     }
     encoded(&meter, sequence)
+}
+
+/// A window that brings noised counts of the hour before it.
+fn noised(sequence: u64, counts: [i64; 2]) -> Vec<u8> {
+    let metric = noise::Metric {
+        name: names::OUTPUT_FINISH,
+        cells: vec!["stop".into(), "other".into()],
+    };
+    let envelope = Envelope {
+        resource: vec![],
+        labels: vec![],
+        projections: None,
+        energy: None,
+        noise: Some(noise::Terms {
+            metrics: vec![metric],
+            cell_millionths: 500_000,
+            inferences_per_day: 10,
+        }),
+        scope_version: "0",
+    };
+    let end_unix_nano = sequence * 100 + 100;
+    let window = Window {
+        sequence,
+        start_unix_nano: sequence * 100,
+        end_unix_nano,
+    };
+    let observed = Observed {
+        variants: Meter::new(Model::new("m", "1"), Plan::default(), None).variants(),
+        sketches: Default::default(),
+        release: Some(Release {
+            start_unix_nano: end_unix_nano - 1_000,
+            end_unix_nano,
+            tables: vec![vec![counts.to_vec()]],
+        }),
+    };
+    encode(&envelope, &window, &observed, DeviceState::default())
+}
+
+#[test]
+fn noised_counts_add_up_below_zero_too_and_keep_their_own_span() {
+    let merged = merge(&noised(20, [-7, 3]), &noised(30, [2, -3])).unwrap();
+    // A window after them, without any, does not stretch them.
+    let merged = merge(&merged, &window(40, &[1.0])).unwrap();
+    let mut merged = ExportMetricsServiceRequest::decode(&merged[..]).unwrap();
+    let name = format!("{}{}", names::OUTPUT_FINISH, names::NOISED);
+    let metric = metrics(&mut merged)
+        .unwrap()
+        .iter()
+        .find(|m| m.name == name);
+    let Some(Data::Sum(sum)) = &metric.unwrap().data else {
+        panic!("noised counts are a sum")
+    };
+    assert!(!sum.is_monotonic);
+    let points = sum.data_points.iter().map(|point| {
+        let span = (point.start_time_unix_nano, point.time_unix_nano);
+        (point.value.unwrap(), span)
+    });
+    let span = (2_100 - 1_000, 3_100);
+    let expected = [(Value::AsInt(-5), span), (Value::AsInt(0), span)];
+    assert_eq!(points.collect::<Vec<_>>(), expected);
 }
 
 /// How many inferences a body counts.

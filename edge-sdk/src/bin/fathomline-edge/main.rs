@@ -2,6 +2,9 @@
 //! sent, and whether a collector can be reached. In: arguments. Out: JSON lines or sentences.
 //! Never changes a spool. Exit codes: 0 yes, 1 no, 2 error.
 
+mod reach;
+mod status;
+
 use std::{
     error::Error,
     io::{self, Write},
@@ -17,10 +20,16 @@ use sha2::{Digest, Sha256};
 
 const USAGE: &str = "\
 usage: fathomline-edge inspect SPOOL          every waiting window as OTLP/JSON, one a line
+       fathomline-edge inspect SPOOL --next   only the one that is sent next
        fathomline-edge inspect SPOOL --raw    the next upload's body, byte for byte
-       fathomline-edge status SPOOL           what waits, in a few lines
-       fathomline-edge send-test ENDPOINT     sends one empty window (token from FATHOMLINE_TOKEN)
+       fathomline-edge status SPOOL           what waits, and what the day has cost
+       fathomline-edge send-test ENDPOINT [--token-env NAME]
+                                              sends one empty window, with the token in the
+                                              environment variable NAME (FATHOMLINE_TOKEN)
 ";
+
+/// Where the token is, unless another variable is named.
+const TOKEN: &str = "FATHOMLINE_TOKEN";
 
 /// How long a test upload may take.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -29,10 +38,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
-        ["inspect", spool] => inspect(spool),
+        ["inspect", spool] => inspect(spool, usize::MAX),
+        ["inspect", spool, "--next"] => inspect(spool, 1),
         ["inspect", spool, "--raw"] => raw(spool),
         ["status", spool] => status(spool),
-        ["send-test", endpoint] => send_test(endpoint),
+        ["send-test", endpoint] => send_test(endpoint, TOKEN),
+        ["send-test", endpoint, "--token-env", name] => send_test(endpoint, name),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -49,10 +60,10 @@ fn main() -> ExitCode {
 type Done = Result<bool, Box<dyn Error>>;
 
 /// Yes when something waits.
-fn inspect(spool: &str) -> Done {
+fn inspect(spool: &str, most: usize) -> Done {
     let waiting = Waiting::in_spool(spool)?;
     let mut out = io::stdout().lock();
-    for window in &waiting {
+    for window in waiting.iter().take(most) {
         let request = ExportMetricsServiceRequest::decode(&window.body[..])?;
         let line = json!({
             "installation": window.identity.installation,
@@ -78,50 +89,46 @@ fn raw(spool: &str) -> Done {
 
 fn status(spool: &str) -> Done {
     let waiting = Waiting::in_spool(spool)?;
-    let bytes: usize = waiting.iter().map(|window| window.body.len()).sum();
-    let mut out = io::stdout().lock();
-    writeln!(out, "{} windows wait, {bytes} bytes", waiting.len())?;
-    if let (Some(first), Some(last)) = (waiting.first(), waiting.last()) {
-        writeln!(out, "next  {}", first.identity)?;
-        writeln!(out, "last  {}", last.identity)?;
-    }
+    status::write(&mut io::stdout().lock(), spool, &waiting)?;
     Ok(!waiting.is_empty())
 }
 
 /// Yes when the collector stored the window.
-fn send_test(endpoint: &str) -> Done {
+fn send_test(endpoint: &str, token: &str) -> Done {
     let spool = std::env::temp_dir().join(format!("fathomline-send-test-{}", std::process::id()));
     let mut builder = Fathomline::builder("send-test", env!("CARGO_PKG_VERSION"))
         .endpoint(endpoint)
         .spool(&spool);
-    if let Ok(token) = std::env::var("FATHOMLINE_TOKEN") {
-        builder = builder.token(token);
+    if let Ok(secret) = std::env::var(token) {
+        builder = builder.token(secret);
     }
     let health = builder.start()?.shutdown(SEND_LIMIT);
     // Where no folder can be made the window was sent from memory.
     if spool.exists() {
         std::fs::remove_dir_all(&spool)?;
     }
-    writeln!(io::stdout(), "{endpoint}: {}", explained(health))?;
+    writeln!(
+        io::stdout(),
+        "{endpoint}: {}",
+        explained(health, endpoint, token)
+    )?;
     Ok(health.windows_stored > 0)
 }
 
-fn explained(health: Health) -> String {
+fn explained(health: Health, endpoint: &str, token: &str) -> String {
     match health.last_status {
         Some(200..=299) => "stored one empty window of the service send-test".to_owned(),
         Some(400) => "400: this is not a collector of this contract, or a proxy in between \
                       changes bodies"
             .to_owned(),
         Some(status @ (401 | 403)) => {
-            format!("{status}: the token is missing or not accepted; set FATHOMLINE_TOKEN")
+            format!("{status}: the token is missing or not accepted; set {token}")
         }
         Some(404) => "404: nothing answers under /v1/metrics; give the OTLP/HTTP port".to_owned(),
         Some(413) => "413: a proxy in between takes smaller bodies only".to_owned(),
         Some(status @ (429 | 503)) => format!("{status}: the collector is busy; try again later"),
         Some(status) => format!("the answer was {status}, which is not OTLP's"),
-        None => {
-            "not reached: check name, port, firewall and, for https, the certificate".to_owned()
-        }
+        None => reach::explained(endpoint),
     }
 }
 
