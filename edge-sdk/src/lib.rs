@@ -27,6 +27,7 @@ mod builder;
 mod candle;
 mod clock;
 mod closer;
+mod detector;
 mod device;
 mod energy;
 mod environment;
