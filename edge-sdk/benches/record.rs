@@ -127,11 +127,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .endpoint("http://127.0.0.1:1")
         .spool(&spool)
         .start()?;
+    let watched_spool = spool.join("watched");
+    let watched = Fathomline::builder("assistant", "1.4.0")
+        .without_energy()
+        .endpoint("http://127.0.0.1:1")
+        .spool(&watched_spool)
+        .detector(1.0)
+        .start()?;
     let stock = Stock::new();
+    let mut fastest_watched = f64::INFINITY;
     let (mut fastest, mut stocks) = (f64::INFINITY, f64::INFINITY);
     let (mut one, mut two) = (0f64, 0f64);
     for _ in 0..TRIES {
         fastest = fastest.min(nanos(|| ours(&line)));
+        fastest_watched = fastest_watched.min(nanos(|| ours(&watched)));
         stocks = stocks.min(nanos(|| stock.infer()));
         stocks = stocks.min(nanos(|| stock.infer()));
         fastest = fastest.min(nanos(|| ours(&line)));
@@ -145,9 +154,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "one inference: ours {fastest:.0} ns, stock {stocks:.0} ns, {:.1} times",
         stocks / fastest
     );
+    println!(
+        "with the detector: {fastest_watched:.0} ns, {:.0} ns more",
+        fastest_watched - fastest
+    );
     println!("one clock read of the three: {clock:.0} ns");
     println!("two threads: {:.2} times one", two / one);
-    drop(line);
+    drop((line, watched));
     std::fs::remove_dir_all(&spool)?;
     Ok(())
 }

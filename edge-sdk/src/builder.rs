@@ -1,6 +1,8 @@
 //! What an application says at the start. In: options. Out: checked [`Settings`], or an error that
 //! names the option. Everything that may ever leave as text is declared here and nowhere else.
 
+mod watching;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -20,6 +22,7 @@ use crate::{
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
+pub(crate) use watching::Watching;
 
 /// Where a collector on the same device listens.
 const ENDPOINT: &str = "http://127.0.0.1:4318";
@@ -64,6 +67,7 @@ pub struct Builder {
     spool_bytes: u64,
     energy: bool,
     watts_per_core: Option<f64>,
+    watching: Watching,
     plan: Plan,
 }
 
@@ -96,6 +100,7 @@ pub(crate) struct Settings {
     pub(crate) spool_bytes: u64,
     pub(crate) energy: bool,
     pub(crate) watts_per_core: Option<f64>,
+    pub(crate) watching: Watching,
     pub(crate) plan: Plan,
 }
 
@@ -140,6 +145,7 @@ impl Builder {
             spool_bytes: SPOOL_BYTES,
             energy: true,
             watts_per_core: None,
+            watching: Watching::default(),
             plan: Plan::default(),
         }
     }
@@ -333,6 +339,7 @@ impl Builder {
         self.check_labels()?;
         self.check_projections()?;
         self.check_watts()?;
+        self.check_detector()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
@@ -354,6 +361,7 @@ impl Builder {
             spool_bytes: self.spool_bytes,
             energy: self.energy,
             watts_per_core: self.watts_per_core,
+            watching: self.watching,
             plan: self.plan,
         })
     }

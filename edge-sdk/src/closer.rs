@@ -15,6 +15,9 @@ use crate::{
     windows::Windows,
 };
 
+/// A detector that is killed forgets so much; flash memory is spared the rest.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
 /// Closes a window every `length` until the line shuts down, and then a last, shorter one.
 /// With a budget, windows grow longer than that as the day's bytes run out.
 pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>) {
@@ -26,6 +29,7 @@ pub(crate) fn run(shared: &Shared, length: Duration, mut budget: Option<Budget>)
         windows: Windows::begin(shared.clock.unix_nano()),
         refused: false,
         budget,
+        kept_at: Instant::now(),
         last: false,
     };
     let mut due = Instant::now() + length;
@@ -61,12 +65,16 @@ struct Closer {
     /// The last window could not be kept; said once, not every second.
     refused: bool,
     budget: Option<Budget>,
+    /// When the detector was last kept.
+    kept_at: Instant,
     /// The line shuts down: what is not kept now never is.
     last: bool,
 }
 
 impl Closer {
     fn close(&mut self, shared: &Shared) {
+        // Alarms go out with the window that raised them.
+        shared.fold();
         let mut spool = shared.spool.lock().unwrap_or_else(PoisonError::into_inner);
         if let (None, Some(refuge)) = (spool.as_ref(), &shared.refuge) {
             *spool = refuge.try_again();
@@ -76,6 +84,19 @@ impl Closer {
         }
         if let Some(spool) = spool.as_mut() {
             self.close_into(shared, spool);
+            self.keep(shared, spool);
+        }
+    }
+
+    /// What the device has learned, for the next start.
+    fn keep(&mut self, shared: &Shared, spool: &Spool) {
+        if let Some(probes) = shared.probes.take_changed() {
+            spool.keep("probes", probes.as_bytes());
+        }
+        let due = self.last || self.kept_at.elapsed() >= KEEP_EVERY;
+        if let Some(lookout) = shared.lookout.as_ref().filter(|_| due) {
+            spool.keep("detector", &lookout.kept());
+            self.kept_at = Instant::now();
         }
     }
 

@@ -19,7 +19,7 @@ mod watch;
 use watch::{Pace, Watch};
 
 /// What is watched, by the last words of the metrics; an alarm carries one of them.
-pub(crate) const WATCHED: [&str; 8] = [
+pub(crate) const WATCHED: [&str; 9] = [
     "surprisal",
     "entropy",
     "uncertainty",
@@ -28,6 +28,7 @@ pub(crate) const WATCHED: [&str; 8] = [
     "input.surprisal",
     "input_tokens",
     "output_tokens",
+    "finish",
 ];
 
 /// What one inference measured, in the order of [`WATCHED`]; not a number where it did not.

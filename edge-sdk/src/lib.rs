@@ -10,6 +10,8 @@
 //! | `repetition`, `script` | how much an output repeats itself; which scripts a prompt is in |
 //! | `energy`, `device`, `sampler` | joules, heat, load and battery, on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
+//! | `detector`, `lookout` | whether answers move, found on the device; who feeds it |
+//! | `probe` | runs whose answer is known, and how far they are from it |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `closer`, `windows`, `budget`, `otlp` | windows: when, which span, how many bytes |
@@ -36,9 +38,11 @@ mod inference;
 mod installation;
 mod line;
 mod logits;
+mod lookout;
 mod meter;
 mod model;
 mod otlp;
+mod probe;
 mod projection;
 mod refuge;
 mod repetition;
@@ -55,5 +59,6 @@ pub use inference::{Finished, Inference};
 pub use line::{Fathomline, Health};
 pub use logits::LogitStats;
 pub use model::Model;
+pub use probe::Probe;
 pub use spool::Waiting;
 pub use words::{Feedback, FinishReason, Operation, Validity};

@@ -24,9 +24,11 @@ use crate::{
     error::Error,
     inference::Inference,
     installation,
+    lookout::Lookout,
     meter::{Meter, Signal},
     model::Model,
     otlp::Envelope,
+    probe::{Probe, Probes},
     refuge::Refuge,
     sampler::{self, Surroundings},
     sender,
@@ -77,6 +79,10 @@ pub struct Health {
     /// Rows of logits left out since the start, because they were not as long as the declared
     /// vocabulary.
     pub rows_misfit: u64,
+    /// Alarms of the detector since the start.
+    pub alarms: u64,
+    /// Golden probes that answered with other tokens, since the start.
+    pub probes_mismatched: u64,
 }
 
 /// What the threads and the inferences of a line share.
@@ -91,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) envelope: Envelope,
     pub(crate) bell: Bell,
     pub(crate) surroundings: Surroundings,
+    pub(crate) lookout: Option<Lookout>,
+    pub(crate) probes: Probes,
     pub(crate) tally: Tally,
 }
 
@@ -101,6 +109,8 @@ pub(crate) struct Tally {
     refused: AtomicU64,
     points_rejected: AtomicU64,
     held: AtomicU64,
+    alarms: AtomicU64,
+    probes_mismatched: AtomicU64,
     /// Zero when there was none.
     last_status: AtomicU16,
 }
@@ -128,8 +138,30 @@ impl Tally {
         self.held.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A golden probe answered with other tokens.
+    pub(crate) fn probe_mismatched(&self) {
+        self.probes_mismatched.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// About once a second: whether somebody infers, and what the detector makes of it.
+    pub(crate) fn look(&self, now: Instant) {
+        let (begun, ended) = self.meter.activity();
+        self.probes.rounds.saw(begun, ended, now);
+        self.fold();
+    }
+
+    /// Shows the detector what was finished since the last time.
+    pub(crate) fn fold(&self) {
+        if let Some(lookout) = &self.lookout {
+            let raised = lookout.fold(&self.meter, self.clock.unix_nano());
+            self.tally.alarms.fetch_add(raised, Ordering::Relaxed);
+        }
     }
 }
 
@@ -162,6 +194,7 @@ impl Fathomline {
             energy: found.as_ref().map(|found| found.reading),
             scope_version: env!("CARGO_PKG_VERSION"),
         };
+        let (lookout, probes) = watched(&settings, spool.as_ref());
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             meter: Meter::new(
@@ -174,6 +207,8 @@ impl Fathomline {
             envelope,
             bell: Bell::default(),
             surroundings: Surroundings::new(root),
+            lookout,
+            probes,
             tally: Tally::default(),
         });
         if shared.meter.is_disabled() {
@@ -231,6 +266,29 @@ impl Fathomline {
         Ok(())
     }
 
+    /// Begins a run of a golden probe of the current model, under a name of your own: 1 to 32
+    /// bytes of `[a-z0-9_.-]`, at most 16 of them. The prompt, the seed and the generation are
+    /// yours, and must be the same each time. A run counts as no inference.
+    ///
+    /// # Errors
+    /// When the name has another form.
+    pub fn probe(&self, name: &str) -> Result<Probe, Error> {
+        Probe::begin(&self.shared, name)
+    }
+
+    /// Whether this is a good time to run a probe: nothing was inferred for a minute, the device
+    /// is not known to run on battery, and the probe has not run for a day or what
+    /// [`Builder::probe_every`] says.
+    pub fn probe_due(&self, name: &str) -> bool {
+        self.shared.is_probe_due(name)
+    }
+
+    /// What probes of the current model answered first, for [`Builder::golden`] on every device:
+    /// digests and projections, and neither prompts nor answers.
+    pub fn goldens(&self) -> String {
+        self.shared.goldens()
+    }
+
     /// How the line is doing. Reads what the spool knows, so it may wait for the disk: not for
     /// the inference path.
     pub fn health(&self) -> Health {
@@ -253,6 +311,8 @@ impl Fathomline {
             points_rejected: count(&tally.points_rejected),
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),
+            alarms: count(&tally.alarms),
+            probes_mismatched: count(&tally.probes_mismatched),
         }
     }
 
@@ -298,6 +358,22 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), 
         .spawn(run)
         .map(drop)
         .map_err(|source| Error::Thread { name, source })
+}
+
+/// What watches on the device, with what earlier boots have learned.
+fn watched(settings: &Settings, spool: Option<&Spool>) -> (Option<Lookout>, Probes) {
+    let kept = |name| spool.map(|spool| spool.kept(name)).unwrap_or_default();
+    let lookout = settings
+        .plan
+        .detector
+        .map(|tuning| Lookout::new(tuning, &kept("detector")));
+    let watching = &settings.watching;
+    let probes = Probes::new(
+        watching.probe_every,
+        watching.goldens.clone(),
+        &kept("probes"),
+    );
+    (lookout, probes)
 }
 
 /// Attributes of the installation. They do not change while the process runs: a change would be

@@ -10,14 +10,14 @@ mod rounds;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fathomline_wire::identity::is_label;
 
 pub(crate) use golden::Goldens;
 use golden::{Run, Running};
-pub(crate) use rounds::Rounds;
+use rounds::{Now, Rounds};
 
 use crate::{
     error::Error,
@@ -85,7 +85,7 @@ impl Probe {
         let meter = &self.shared.meter;
         let variants = meter.variants();
         let model = variants.get(self.series.variant)?.model();
-        let now = self.shared.clock.unix_nano() / 1_000_000_000;
+        let now = self.shared.unix_seconds();
         let run = self.running.end();
         let outcome = self.shared.probes.judge(model, &self.name, run, now)?;
         let shard = meter.shard();
@@ -95,6 +95,39 @@ impl Probe {
             self.shared.tally.probe_mismatched();
         }
         Some(outcome.distance)
+    }
+}
+
+impl Shared {
+    /// See [`Fathomline::probe_due`](crate::Fathomline::probe_due).
+    pub(crate) fn is_probe_due(&self, name: &str) -> bool {
+        if self.meter.is_disabled() || !is_label(name) {
+            return false;
+        }
+        let variants = self.meter.variants();
+        let current = variants.get(self.meter.series(None).variant);
+        let last = current.and_then(|variant| self.probes.last_run(variant.model(), name));
+        let now = Now {
+            instant: Instant::now(),
+            unix: self.unix_seconds(),
+            on_battery: self.surroundings.on_battery(),
+        };
+        let (begun, ended) = self.meter.activity();
+        self.probes.rounds.saw(begun, ended, now.instant);
+        self.probes.rounds.is_due(last, now)
+    }
+
+    /// See [`Fathomline::goldens`](crate::Fathomline::goldens).
+    pub(crate) fn goldens(&self) -> String {
+        let variants = self.meter.variants();
+        let current = variants.get(self.meter.series(None).variant);
+        current.map_or_else(String::new, |variant| {
+            self.probes.shippable(variant.model())
+        })
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.clock.unix_nano() / 1_000_000_000
     }
 }
 

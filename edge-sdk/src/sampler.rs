@@ -40,8 +40,13 @@ impl Surroundings {
         state.energy = totals.map(|t| [t.inference, t.idle, t.unattributed]);
     }
 
-    fn with(&self, act: impl FnOnce(&mut Device)) {
-        act(&mut self.device.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Whether the battery feeds the device; unknown where nothing says so.
+    pub(crate) fn on_battery(&self) -> Option<bool> {
+        self.with(|device| device.on_battery())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Device) -> T) -> T {
+        act(&mut self.device.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -57,6 +62,7 @@ pub(crate) fn run(shared: &Shared, mut found: Option<Found>) {
         let now = Instant::now();
         if now >= device_due {
             shared.surroundings.with(Device::sample);
+            shared.look(now);
             device_due = now + DEVICE_PERIOD;
         }
         if let (Some(found), Some(energy)) = (&mut found, shared.meter.energy()) {

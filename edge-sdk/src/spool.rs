@@ -9,6 +9,7 @@
 //! <folder>/0000000000000001.spool ...   windows, oldest boot first
 //! <folder>/cursor                how far the oldest file was sent; losing it only resends
 //! <folder>/budget                bytes of the day, if they are limited
+//! <folder>/detector, probes      what the device has learned of its models
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
 //! At the cap neighbouring windows that were never sent become one (`coarsen`). Only when nothing
@@ -24,7 +25,7 @@ mod waiting;
 use std::{
     collections::VecDeque,
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -199,6 +200,22 @@ impl Spool {
             fs::write(&new, account).and_then(|()| fs::rename(&new, self.folder.join("budget")));
         if let Err(error) = noted {
             tracing::debug!(%error, "the day's bytes are not noted");
+        }
+    }
+
+    /// What was last kept under that name, nothing if it cannot be read.
+    pub(crate) fn kept(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.join(name)).unwrap_or_default()
+    }
+
+    /// Keeps bytes beside the windows, whole or not at all.
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) {
+        let new = self.folder.join(format!("{name}.new"));
+        let kept = File::create(&new)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&new, self.folder.join(name)));
+        if let Err(error) = kept {
+            tracing::debug!(%error, name, "not kept for the next start");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The detector's state as bytes, so that a restart forgets nothing. Owns that layout. In: a state.
 //! Out: at most 4 KiB, and the same state back, bit by bit. Bytes that are damaged, of another
-//! layout, or of other tuning are no state: the detector then learns again.
+//! layout, or for a reference of another size are no state: the detector then learns again.
 //!
 //! ```text
 //! u32 crc32c of the rest | u32 layout | fields in the order of `walk`      (little endian)
@@ -25,7 +25,8 @@ impl Detector {
         bytes
     }
 
-    /// The state that was encoded, if it is whole and was tuned like this.
+    /// The state that was encoded, if it is whole and its reference is of this size. How many
+    /// alarms are allowed is for the present to say.
     pub(crate) fn decode(bytes: &[u8], tuning: Tuning) -> Option<Self> {
         let (check, rest) = bytes.split_first_chunk::<4>()?;
         if crc32c::crc32c(rest) != u32::from_le_bytes(*check) {
@@ -41,6 +42,7 @@ impl Detector {
         };
         let mut detector = Self::new(tuning);
         walk(&mut detector, &mut reader);
+        detector.tuning.false_alarms = tuning.false_alarms;
         let whole = !reader.missing && reader.rest.is_empty();
         (whole && detector.tuning == tuning).then_some(detector)
     }

@@ -220,15 +220,22 @@ fn a_clock_that_jumps_makes_neither_alarms_nor_references() {
 }
 
 #[test]
-fn tuning_that_changed_is_another_detector() {
+fn a_reference_of_another_size_is_learned_again_and_another_budget_applies_at_once() {
     let mut device = Device::new(IID, Tuning::default());
     device.learn();
     let kept = device.detector.encode();
+    let larger = Tuning {
+        inferences: 4_096,
+        ..Tuning::default()
+    };
+    assert!(Detector::decode(&kept, larger).is_none());
     let stricter = Tuning {
         false_alarms: 0.01,
         ..Tuning::default()
     };
-    assert!(Detector::decode(&kept, stricter).is_none());
+    let strict = Detector::decode(&kept, stricter).unwrap();
+    assert_eq!(strict.watching(), WATCHED.len());
+    assert!(strict.level() > 50.0 * device.detector.level());
 }
 
 proptest! {
@@ -250,7 +257,7 @@ proptest! {
         let mut detector = Detector::new(tuning);
         for (index, value) in values.iter().enumerate() {
             let now = days[index % days.len()];
-            let _ = detector.fold(1 + u64::from(index % 500 > 400), now, &[*value; 8]);
+            let _ = detector.fold(1 + u64::from(index % 500 > 400), now, &[*value; WATCHED.len()]);
         }
         let kept = detector.encode();
         let back = Detector::decode(&kept, tuning).map(|back| back.encode());

@@ -44,10 +44,7 @@ impl Rounds {
 
     /// Called about once a second with the inferences that have begun and ended.
     pub(crate) fn saw(&self, begun: u64, ended: u64, now: Instant) {
-        let mut activity = self
-            .activity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
         if activity.last.is_none() || activity.begun != begun || begun != ended {
             *activity = Activity {
                 begun,
@@ -58,10 +55,7 @@ impl Rounds {
 
     /// Whether a probe that last ran then is due.
     pub(crate) fn is_due(&self, last_run_unix: Option<u64>, now: Now) -> bool {
-        let activity = *self
-            .activity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let activity = *self.activity.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = activity
             .last
             .is_some_and(|last| now.instant.saturating_duration_since(last) >= IDLE);
@@ -93,7 +87,10 @@ mod tests {
     #[test]
     fn nobody_is_disturbed() {
         let (rounds, start) = rounds();
-        assert!(!rounds.is_due(None, now(start, 600)), "nothing is known yet");
+        assert!(
+            !rounds.is_due(None, now(start, 600)),
+            "nothing is known yet"
+        );
         rounds.saw(0, 0, start);
         assert!(!rounds.is_due(None, now(start, 59)));
         assert!(rounds.is_due(None, now(start, 60)));
