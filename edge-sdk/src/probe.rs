@@ -78,9 +78,9 @@ impl Probe {
     /// Compares the run with its golden and counts the outcome.
     ///
     /// The distance is the root mean square change of the logits over their spread, averaged over
-    /// tokens (unit 1): 0 for the same bits, little for another processor's rounding (1e-7 in
-    /// a small model), about 1 and more for another answer. `None` when there was nothing to compare with, and this run became the
-    /// golden.
+    /// tokens (unit 1): 0 for the same bits, little for another processor's rounding (1e-7 in a
+    /// small model), about 1 and more for another answer. `None` when there was nothing to compare
+    /// with: this run is the golden now, unless its logits make no sense.
     pub fn finish(self) -> Option<f64> {
         let meter = &self.shared.meter;
         let variants = meter.variants();
