@@ -68,8 +68,10 @@ async fn look_on(swap: Swap) -> (u32, u32) {
         Arc::new(AtomicI64::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
+    let asked = Arc::new(AtomicI64::new(0));
     let reader = tokio::spawn({
         let (lake, pushed, done) = (lake.clone(), pushed.clone(), done.clone());
+        let asked = asked.clone();
         async move {
             let (mut queries, mut wrong) = (0, 0);
             while !done.load(SeqCst) {
@@ -82,6 +84,7 @@ async fn look_on(swap: Swap) -> (u32, u32) {
                     count(&session, TABLES[1]).await,
                 ];
                 queries += 1;
+                asked.fetch_add(1, SeqCst);
                 let right = (at_least..=at_most).contains(&counts[0]) && counts[0] == counts[1];
                 wrong += u32::from(!right);
             }
@@ -92,6 +95,10 @@ async fn look_on(swap: Swap) -> (u32, u32) {
         for _ in 0..PUSHES {
             lake.push(segment, one_row_each()).unwrap();
             pushed.fetch_add(1, SeqCst);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // However slow the machine, the reader looks on during every segment.
+        while asked.load(SeqCst) < 3 * (segment + 1) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let tables = committed((segment + 1) * PUSHES);
