@@ -64,8 +64,8 @@ pub(crate) struct Tuning {
     pub(crate) false_alarms: f64,
     /// Values of a signal that its reference takes at least.
     pub(crate) inferences: u32,
-    /// A reference takes whole multiples of so many days, so that it has seen nights as often as
-    /// days. Zero for no such rule.
+    /// A reference takes whole multiples of so many days, so that it has seen each hour and
+    /// each day of the week equally often. Zero for no such rule.
     pub(crate) days: f64,
 }
 
@@ -74,7 +74,7 @@ impl Default for Tuning {
         Self {
             false_alarms: 1.0,
             inferences: 2_048,
-            days: 1.0,
+            days: 7.0,
         }
     }
 }
@@ -142,8 +142,7 @@ impl Detector {
     }
 
     /// How many signals have a reference and are watched.
-    #[cfg(test)]
-    fn watching(&self) -> usize {
+    pub(crate) fn watching(&self) -> usize {
         let frozen = self.watches.iter().filter(|watch| watch.is_frozen());
         frozen.count()
     }

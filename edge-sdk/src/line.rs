@@ -81,6 +81,9 @@ pub struct Health {
     pub rows_misfit: u64,
     /// Alarms of the detector since the start.
     pub alarms: u64,
+    /// Signals of which the detector has learned what is usual, 9 at most. It is silent about the
+    /// others.
+    pub signals_watched: u64,
     /// Golden probes that answered with other tokens, since the start.
     pub probes_mismatched: u64,
 }
@@ -312,6 +315,7 @@ impl Fathomline {
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),
             alarms: count(&tally.alarms),
+            signals_watched: self.shared.lookout.as_ref().map_or(0, Lookout::watching) as u64,
             probes_mismatched: count(&tally.probes_mismatched),
         }
     }

@@ -99,6 +99,11 @@ impl Lookout {
         raised
     }
 
+    /// How many signals have a reference by now.
+    pub(crate) fn watching(&self) -> usize {
+        lock(&self.0).detector.watching()
+    }
+
     /// What a restart needs.
     pub(crate) fn kept(&self) -> Vec<u8> {
         lock(&self.0).detector.encode()

@@ -106,7 +106,10 @@ fn an_alarm_arrives_under_its_signal_measured_by_what_was_learned_before_a_resta
     let line = watched(spool.path());
     // Readings beyond what a shard holds are left out, so that it takes what it takes.
     infer_until(&line, 1.0, |n| n >= 3_000);
-    assert_eq!(line.shutdown(PLENTY).alarms, 0);
+    let health = line.shutdown(PLENTY);
+    assert_eq!(health.alarms, 0);
+    // All but repetition, of which one token has none, and the surprisal of prompts nobody gave.
+    assert_eq!(health.signals_watched, 7);
     assert!(counts(&metrics(&server.requests()), "fathomline.device.alarm").is_empty());
 
     // The reference is there after a restart: what is new is not taken for what is usual.

@@ -55,8 +55,9 @@ impl Builder {
     }
 
     /// What the detector's reference takes at least: values of a signal, 256 to 1,000,000, and a
-    /// span of time, up to 28 days, of which it takes whole multiples. 2,048 and a day unless set:
-    /// less than a day has not seen a night. A span of zero is no rule.
+    /// span of time, up to 28 days, of which it takes whole multiples. 2,048 and a week unless
+    /// set: what has not seen a night and a weekend will take them for a change. A span of zero is
+    /// no rule.
     pub fn detector_reference(mut self, inferences: u32, span: Duration) -> Self {
         self.watching.tuning.inferences = inferences;
         self.watching.tuning.days = span.as_secs_f64() / 86_400.0;

@@ -13,6 +13,7 @@ const IID: World = World {
     per_day: 200,
     session: 1,
     daily: 0.0,
+    weekend: 0.0,
     seed: 0,
 };
 
@@ -58,6 +59,7 @@ const BUSY: World = World {
     per_day: 3_000,
     session: 5,
     daily: 0.4,
+    weekend: 0.0,
     seed: 0,
 };
 
@@ -81,6 +83,25 @@ fn where_nothing_is_wrong_alarms_keep_to_their_budget() {
         eprintln!("  by signal: {alarms:?}");
         assert!(f64::from(sum) <= false_alarms * months as f64, "{name}");
     }
+}
+
+/// Why a reference takes a week: one of a day knows no weekend.
+#[test]
+fn a_reference_of_a_week_has_seen_a_weekend() {
+    let world = World {
+        per_day: 1_000,
+        weekend: 0.5,
+        ..SESSIONS
+    };
+    let day = Tuning {
+        days: 1.0,
+        ..Tuning::default()
+    };
+    let of_a_week = alarms_of_months(world, 10, Tuning::default());
+    let of_a_day = alarms_of_months(world, 10, day);
+    eprintln!("in 10 device-months, reference of a day: {of_a_day:?}, of a week: {of_a_week:?}");
+    assert!(of_a_week.iter().sum::<u32>() <= 10);
+    assert!(of_a_day.iter().sum::<u32>() > 10);
 }
 
 /// Why the reference measures noise: without it the same months are full of alarms, so the test

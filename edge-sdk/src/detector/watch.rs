@@ -146,7 +146,6 @@ impl Watch {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn is_frozen(&self) -> bool {
         matches!(self.stage, Stage::Guard(_))
     }

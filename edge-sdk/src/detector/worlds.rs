@@ -11,6 +11,8 @@ pub(super) struct World {
     pub(super) session: u32,
     /// Amplitude of the daily cycle.
     pub(super) daily: f64,
+    /// How much weekends differ.
+    pub(super) weekend: f64,
     pub(super) seed: u64,
 }
 
@@ -70,6 +72,11 @@ impl Device {
             self.sessions = std::array::from_fn(|_| self.normal() as f32);
         }
         let cycle = self.world.daily * (self.days() * std::f64::consts::TAU).sin();
+        let weekend = if self.days() % 7.0 >= 5.0 {
+            self.world.weekend
+        } else {
+            0.0
+        };
         // Signals of one answer move together.
         let answer = self.normal();
         std::array::from_fn(|signal| {
@@ -85,7 +92,7 @@ impl Device {
             } else {
                 value
             };
-            spelt(signal, moved + cycle, self.inferences)
+            spelt(signal, moved + cycle + weekend, self.inferences)
         })
     }
 
