@@ -18,6 +18,7 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
 use crate::{
     builder::Builder,
+    detector::WATCHED,
     error::Error,
     installation, line,
     meter::{Observation, Plan, Record, SIGNALS, SeriesKey, Signal, Variant},
@@ -34,8 +35,9 @@ const SERIES_MAX: usize = (VARIANTS_MAX + 1) * (Operation::ALL.len() + 1);
 impl Builder {
     /// Records on instruments of `provider`, the application's own OpenTelemetry pipeline, instead
     /// of the spool. Endpoint, token, window and spool have no effect then, the line starts no
-    /// thread but the one that reads energy, and [`Health`](crate::Health) stays empty; flushing is
-    /// the provider's. A record costs what the OpenTelemetry SDK takes for it, on the thread that
+    /// thread but the one that reads energy and feeds the detector, which learns anew at each start;
+    /// of [`Health`](crate::Health) only what the device itself found is filled; flushing is the
+    /// provider's. A record costs what the OpenTelemetry SDK takes for it, on the thread that
     /// infers.
     ///
     /// For the figures our own exporter sends, build the provider with
@@ -81,6 +83,8 @@ pub(crate) struct Instruments {
     validity: Counter<u64>,
     scripts: Counter<u64>,
     labels: Counter<u64>,
+    alarms: Counter<u64>,
+    probe_mismatches: Counter<u64>,
 }
 
 impl Instruments {
@@ -104,6 +108,8 @@ impl Instruments {
             validity: counter(&meter, names::OUTPUT_VALIDITY),
             scripts: counter(&meter, names::INPUT_SCRIPT),
             labels: counter(&meter, names::OUTPUT_LABEL),
+            alarms: counter(&meter, names::DEVICE_ALARM),
+            probe_mismatches: counter(&meter, names::PROBE_MISMATCH),
         }
     }
 }
@@ -209,6 +215,14 @@ impl Bridge {
                 series.count(&self.instruments.labels, names::LABEL, label);
             }
             Observation::Projections(values) => series.projections(plan, values),
+            Observation::Alarm(signal) => {
+                let signal = WATCHED.get(signal).copied().unwrap_or(names::OTHER);
+                series.count(&self.instruments.alarms, names::ALARM_SIGNAL, signal);
+            }
+            Observation::ProbeMismatch => {
+                let mismatches = &self.instruments.probe_mismatches;
+                mismatches.add(1, &series.attributes);
+            }
         }
     }
 

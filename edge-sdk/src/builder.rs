@@ -1,6 +1,8 @@
 //! What an application says at the start. In: options. Out: checked [`Settings`], or an error that
 //! names the option. Everything that may ever leave as text is declared here and nowhere else.
 
+mod watching;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -23,6 +25,7 @@ use crate::{
     projection::{self, COMPONENTS_MAX},
     spool::CAP_BYTES_MIN,
 };
+pub(crate) use watching::Watching;
 
 /// Default window: one request a minute, a few KiB each.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -61,6 +64,7 @@ pub struct Builder {
     pub(crate) energy: bool,
     watts_per_core: Option<f64>,
     noise: Option<noise::Wish>,
+    watching: Watching,
     pub(crate) plan: Plan,
 }
 
@@ -82,6 +86,7 @@ pub(crate) struct Settings {
     pub(crate) spool_bytes: u64,
     pub(crate) energy: bool,
     pub(crate) watts_per_core: Option<f64>,
+    pub(crate) watching: Watching,
     pub(crate) plan: Plan,
 }
 
@@ -126,6 +131,7 @@ impl Builder {
             energy: true,
             watts_per_core: None,
             noise: None,
+            watching: Watching::default(),
             plan: Plan::default(),
         }
     }
@@ -341,6 +347,7 @@ impl Builder {
         self.check_projections()?;
         self.check_watts()?;
         self.check_noise()?;
+        self.check_detector()?;
         let service = self.service.unwrap_or_else(|| self.model.name().to_owned());
         Ok(Settings {
             spool: self.spool.unwrap_or_else(|| default_spool(&service)),
@@ -361,6 +368,7 @@ impl Builder {
             spool_bytes: self.spool_bytes,
             energy: self.energy,
             watts_per_core: self.watts_per_core,
+            watching: self.watching,
             plan: self.plan,
         })
     }

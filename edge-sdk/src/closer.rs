@@ -14,6 +14,9 @@ use crate::{
     windows::{Window, Windows},
 };
 
+/// A detector that is killed forgets so much; flash memory is spared the rest.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
 /// Closes a window every `length`, or as often as the day's bytes allow, until the line shuts down,
 /// and then a last, shorter one.
 pub(crate) fn run(shared: &Shared, length: Duration, releases: Option<Releases>) {
@@ -21,6 +24,7 @@ pub(crate) fn run(shared: &Shared, length: Duration, releases: Option<Releases>)
         releases,
         unsent: None,
         windows: Windows::begin(shared.clock.unix_nano()),
+        kept_at: Instant::now(),
         closing: false,
     };
     let mut due = Instant::now() + length;
@@ -50,6 +54,8 @@ struct Closer {
     releases: Option<Releases>,
     /// Noised counts of a window that was not kept.
     unsent: Option<Release>,
+    /// When the detector was last kept.
+    kept_at: Instant,
     /// The window that closes is the last: it is kept whatever the day's bytes say, and waits in
     /// the spool for those of another day.
     closing: bool,
@@ -58,11 +64,27 @@ struct Closer {
 impl Closer {
     /// Bytes that wait in the spool afterwards.
     fn close(&mut self, shared: &Shared) -> u64 {
+        // Alarms go out with the window that raised them.
+        shared.fold();
         let mut spool = shared.spool();
-        if let Some(spool) = spool.as_mut() {
-            self.close_into(shared, spool);
+        let Some(spool) = spool.as_mut() else {
+            return 0;
+        };
+        self.close_into(shared, spool);
+        self.keep(shared, spool);
+        spool.bytes()
+    }
+
+    /// What the device has learned, for the next start.
+    fn keep(&mut self, shared: &Shared, spool: &Queue) {
+        if let Some(probes) = shared.probes.take_changed() {
+            spool.keep("probes", probes.as_bytes());
         }
-        spool.as_ref().map_or(0, Queue::bytes)
+        let due = self.closing || self.kept_at.elapsed() >= KEEP_EVERY;
+        if let Some(lookout) = shared.lookout.as_ref().filter(|_| due) {
+            spool.keep("detector", &lookout.kept());
+            self.kept_at = Instant::now();
+        }
     }
 
     fn close_into(&mut self, shared: &Shared, spool: &mut Queue) {

@@ -17,6 +17,8 @@ pub(crate) struct Device {
     throttles: Option<f64>,
     throttled: Share,
     on_battery: Share,
+    /// As it was at the last look.
+    last_on_battery: Option<bool>,
 }
 
 /// In how many of how many samples something was so.
@@ -48,6 +50,7 @@ impl Device {
             throttles: None,
             throttled: Share::default(),
             on_battery: Share::default(),
+            last_on_battery: None,
         };
         device.throttles = device.throttle_events();
         device
@@ -59,6 +62,12 @@ impl Device {
         self.throttled.saw(throttled);
         let on_battery = self.is_on_battery();
         self.on_battery.saw(on_battery);
+        self.last_on_battery = on_battery;
+    }
+
+    /// Whether the battery fed the device at the last look; unknown where nothing says so.
+    pub(crate) fn on_battery(&self) -> Option<bool> {
+        self.last_on_battery
     }
 
     /// Puts levels as they are now, and shares since the last call, into `state`.

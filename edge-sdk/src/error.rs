@@ -36,6 +36,14 @@ pub enum Error {
         /// What it must be.
         rule: String,
     },
+    /// The golden answers of probes could not be read.
+    #[error("cannot read goldens {path}: {source}; give a file that `Fathomline::goldens` printed", path = path.display())]
+    Golden {
+        /// File that was named.
+        path: PathBuf,
+        /// What the system said, or what is wrong with the content.
+        source: io::Error,
+    },
     /// Another line, in this or another process, uses the spool folder.
     #[error("cannot use spool {folder}: another line holds it; give each line a folder of its own", folder = folder.display())]
     SpoolInUse {

@@ -12,6 +12,8 @@
 //! | `sysfs` | small files that say something of the device |
 //! | `energy`, `device`, `sampler` | joules, heat, load and battery, on a thread of their own |
 //! | `projection` | what moves when the meaning of embeddings moves |
+//! | `detector`, `lookout` | whether answers move, found on the device; who feeds it |
+//! | `probe` | runs whose answer is known, and how far they are from it |
 //! | `candle` | the only code that knows candle (feature `candle`) |
 //! | `meter` | sketches of the open window |
 //! | `bridge` | the same through an application's own OpenTelemetry (feature `otel-bridge`) |
@@ -35,6 +37,7 @@ mod candle;
 mod clock;
 mod closer;
 mod destination;
+mod detector;
 mod device;
 mod energy;
 mod environment;
@@ -44,10 +47,12 @@ mod installation;
 mod ledger;
 mod line;
 mod logits;
+mod lookout;
 mod meter;
 mod model;
 mod noise;
 mod otlp;
+mod probe;
 mod projection;
 mod queue;
 mod repetition;
@@ -65,5 +70,6 @@ pub use inference::{Finished, Inference};
 pub use line::{Fathomline, Health};
 pub use logits::LogitStats;
 pub use model::Model;
+pub use probe::Probe;
 pub use spool::Waiting;
 pub use words::{Feedback, FinishReason, Operation, Validity};

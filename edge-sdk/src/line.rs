@@ -25,10 +25,12 @@ use crate::{
     error::Error,
     inference::Inference,
     installation,
+    lookout::Lookout,
     meter::{Meter, Signal},
     model::Model,
     noise::Releases,
     otlp::{EnergyReading, Envelope},
+    probe::{Probe, Probes},
     queue::Queue,
     sampler::{self, Surroundings},
     sender,
@@ -78,6 +80,13 @@ pub struct Health {
     /// Rows of logits left out since the start, because they were not as long as the declared
     /// vocabulary.
     pub rows_misfit: u64,
+    /// Alarms of the detector since the start.
+    pub alarms: u64,
+    /// Signals of which the detector has learned what is usual, 9 at most. It is silent about the
+    /// others.
+    pub signals_watched: u64,
+    /// Golden probes that answered with other tokens, since the start.
+    pub probes_mismatched: u64,
 }
 
 /// What the threads and the inferences of a line share.
@@ -91,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) bell: Bell,
     pub(crate) budget: Budget,
     pub(crate) surroundings: Surroundings,
+    pub(crate) lookout: Option<Lookout>,
+    pub(crate) probes: Probes,
     pub(crate) tally: Tally,
 }
 
@@ -112,6 +123,8 @@ pub(crate) struct Tally {
     stored: AtomicU64,
     refused: AtomicU64,
     points_rejected: AtomicU64,
+    alarms: AtomicU64,
+    probes_mismatched: AtomicU64,
     /// Zero when there was none.
     last_status: AtomicU16,
 }
@@ -138,8 +151,30 @@ impl Tally {
             .fetch_add(points_rejected, Ordering::Relaxed);
     }
 
+    /// A golden probe answered with other tokens.
+    pub(crate) fn probe_mismatched(&self) {
+        self.probes_mismatched.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// About once a second: whether somebody infers, and what the detector makes of it.
+    pub(crate) fn look(&self, now: Instant) {
+        let (begun, ended) = self.meter.activity();
+        self.probes.rounds.saw(begun, ended, now);
+        self.fold();
+    }
+
+    /// Shows the detector what was finished since the last time.
+    pub(crate) fn fold(&self) {
+        if let Some(lookout) = &self.lookout {
+            let raised = lookout.fold(&self.meter, self.clock.unix_nano());
+            self.tally.alarms.fetch_add(raised, Ordering::Relaxed);
+        }
     }
 }
 
@@ -168,6 +203,7 @@ impl Fathomline {
         let energy = found.map(Energy::new);
         let reading = energy.as_ref().map(Energy::reading);
         let envelope = envelope(&settings, &installation, &boot, reading);
+        let (lookout, probes) = watched(&settings, spool.as_ref());
         let clock = Clock::start();
         let shared = Arc::new(Shared {
             clock,
@@ -183,6 +219,8 @@ impl Fathomline {
             envelope,
             bell: Bell::default(),
             surroundings: Surroundings::new(root),
+            lookout,
+            probes,
             tally: Tally::default(),
         });
         // From here on a failure drops the line, which stops the thread that did start.
@@ -191,7 +229,7 @@ impl Fathomline {
             ended: false,
         };
         let windowless = shared.meter.plan().keeps_nothing();
-        if shared.meter.energy().is_some() || !windowless {
+        if shared.meter.energy().is_some() || shared.lookout.is_some() || !windowless {
             let sampling = Arc::clone(&shared);
             spawn("fathomline-sampler", move || sampler::run(&sampling))?;
         }
@@ -238,6 +276,29 @@ impl Fathomline {
         Ok(())
     }
 
+    /// Begins a run of a golden probe of the current model, under a name of your own: 1 to 32
+    /// bytes of `[a-z0-9_.-]`, at most 16 of them. The prompt, the seed and the generation are
+    /// yours, and must be the same each time. A run counts as no inference.
+    ///
+    /// # Errors
+    /// When the name has another form.
+    pub fn probe(&self, name: &str) -> Result<Probe, Error> {
+        Probe::begin(&self.shared, name)
+    }
+
+    /// Whether this is a good time to run a probe: nothing was inferred for a minute, the device
+    /// is not known to run on battery, and the probe has not run for a day or what
+    /// [`Builder::probe_every`] says.
+    pub fn probe_due(&self, name: &str) -> bool {
+        self.shared.is_probe_due(name)
+    }
+
+    /// What probes of the current model answered first, for [`Builder::golden`] on every device:
+    /// digests and projections, and neither prompts nor answers.
+    pub fn goldens(&self) -> String {
+        self.shared.goldens()
+    }
+
     /// How the line is doing. Reads what the spool knows, so it may wait for the disk: not for
     /// the inference path.
     pub fn health(&self) -> Health {
@@ -256,6 +317,9 @@ impl Fathomline {
             points_rejected: count(&tally.points_rejected),
             last_status: tally.last_status(),
             rows_misfit: self.shared.meter.misfits(),
+            alarms: count(&tally.alarms),
+            signals_watched: self.shared.lookout.as_ref().map_or(0, Lookout::watching) as u64,
+            probes_mismatched: count(&tally.probes_mismatched),
         }
     }
 
@@ -313,6 +377,17 @@ fn envelope(
         noise: settings.plan.noise.clone(),
         scope_version: env!("CARGO_PKG_VERSION"),
     }
+}
+
+/// What watches on the device, with what earlier boots have learned.
+fn watched(settings: &Settings, spool: Option<&Queue>) -> (Option<Lookout>, Probes) {
+    let kept = |name| spool.map(|spool| spool.kept(name)).unwrap_or_default();
+    let watched_for = settings.plan.detector.filter(|_| !settings.plan.disabled);
+    let lookout = watched_for.map(|tuning| Lookout::new(tuning, &kept("detector")));
+    let watching = &settings.watching;
+    let goldens = watching.goldens.clone();
+    let probes = Probes::new(watching.probe_every, goldens, &kept("probes"));
+    (lookout, probes)
 }
 
 /// Attributes of the installation. They do not change while the process runs: a change would be

@@ -24,7 +24,9 @@ pub(crate) use sketch::{Observation, Record, SIGNALS, Signal, Sketch};
 #[cfg(feature = "otel-bridge")]
 use crate::bridge::{Bridge, Instruments};
 use crate::{
+    detector::Tuning,
     energy::Energy,
+    lookout::Readings,
     model::Model,
     noise::{Register, Terms},
     projection,
@@ -48,13 +50,32 @@ pub(crate) struct SeriesKey {
 pub(crate) struct Variant {
     model: Model,
     pub(crate) attributes: Vec<(&'static str, String)>,
+    /// Tells models apart across restarts; never zero.
+    pub(crate) identity: u64,
 }
 
 impl Variant {
     pub(crate) fn new(model: Model) -> Arc<Self> {
         // Once a boot and not once a point: the attributes hold a hash.
         let attributes = model.attributes();
-        Arc::new(Self { model, attributes })
+        let texts = attributes
+            .iter()
+            .flat_map(|(_, text)| [text.as_str(), "\n"]);
+        // FNV-1a: nobody gains anything by a collision.
+        let identity = texts
+            .flat_map(str::bytes)
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Arc::new(Self {
+            model,
+            attributes,
+            identity: identity.max(1),
+        })
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
     }
 
     /// The short hash, or `other`.
@@ -78,6 +99,8 @@ pub(crate) struct Plan {
     /// Prompts of one inference in so many are looked at.
     pub(crate) every_nth_prompt: u64,
     pub(crate) projections: Option<projection::Plan>,
+    /// What is watched for on the device, if anything.
+    pub(crate) detector: Option<Tuning>,
     /// Nothing is observed at all.
     pub(crate) disabled: bool,
     /// Logits of one row, if that was declared.
@@ -107,6 +130,7 @@ impl Default for Plan {
             every_nth_token: 1,
             every_nth_prompt: 8,
             projections: None,
+            detector: None,
             disabled: false,
             vocabulary: None,
             noise: None,
@@ -138,11 +162,14 @@ pub(crate) struct Shard {
     register: Option<Arc<Register>>,
     energy: Option<Arc<Energy>>,
     begun: AtomicU64,
+    ended: AtomicU64,
     /// Rows that were no logits of the declared vocabulary.
     misfits: AtomicU64,
     sketches: Mutex<Sketches>,
     #[cfg(feature = "otel-bridge")]
     bridge: Option<Arc<Bridge>>,
+    /// For the detector, if there is one.
+    readings: Option<Readings>,
 }
 
 impl Meter {
@@ -169,10 +196,12 @@ impl Meter {
                     register: register.clone(),
                     energy: energy.clone(),
                     begun: AtomicU64::new(0),
+                    ended: AtomicU64::new(0),
                     misfits: AtomicU64::new(0),
                     sketches: Mutex::default(),
                     #[cfg(feature = "otel-bridge")]
                     bridge: bridge.clone(),
+                    readings: plan.detector.map(|_| Readings::new()),
                 })
             }),
             register,
@@ -243,6 +272,23 @@ impl Meter {
     /// Counts of cells, if they go with noise.
     pub(crate) fn register(&self) -> Option<&Register> {
         self.register.as_deref()
+    }
+
+    /// What waits for the detector, with the shard it waits in.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (&Shard, &Readings)> {
+        let shards = self.shards.iter();
+        shards.filter_map(|shard| Some((&**shard, shard.readings.as_ref()?)))
+    }
+
+    /// How many inferences have begun, and how many have ended.
+    pub(crate) fn activity(&self) -> (u64, u64) {
+        let sum = |count: fn(&Shard) -> &AtomicU64| {
+            let counts = self.shards.iter();
+            counts
+                .map(|shard| count(shard).load(Ordering::Relaxed))
+                .sum()
+        };
+        (sum(|shard| &shard.begun), sum(|shard| &shard.ended))
     }
 
     /// Hands over everything recorded so far and starts again from nothing.
@@ -334,7 +380,21 @@ impl Shard {
     }
 
     pub(crate) fn record(&self, key: SeriesKey, record: &Record) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
         self.observe(key, Observation::Record(record));
+        if let Some(readings) = self.readings.as_ref().filter(|_| !self.plan.disabled) {
+            readings.leave(key.variant, record);
+        }
+    }
+
+    /// The detector says that a signal moved.
+    pub(crate) fn alarm(&self, key: SeriesKey, signal: usize) {
+        self.observe(key, Observation::Alarm(signal));
+    }
+
+    /// A golden probe answered with other tokens.
+    pub(crate) fn probe_mismatch(&self, key: SeriesKey) {
+        self.observe(key, Observation::ProbeMismatch);
     }
 
     /// One value of one signal, outside of a record.

@@ -171,6 +171,11 @@ impl Model {
         &self.name
     }
 
+    /// The declared version.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         check_value("model name", &self.name)?;
         check_value("model version", &self.version)?;

@@ -148,7 +148,7 @@ fn metric(name: &str, labels: &[String]) -> Option<Metric> {
             labels.chain([names::OTHER.to_owned()]).collect()
         }
         // Not about inferences.
-        names::MODEL_LOAD_DURATION => return None,
+        names::MODEL_LOAD_DURATION | names::PROBE_DISTANCE => return None,
         signal if SIGNALS.contains(&signal) => cells(known.unit)?.names().collect(),
         _ => return None,
     };

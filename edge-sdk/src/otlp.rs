@@ -22,6 +22,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 use crate::{
+    detector::WATCHED,
     meter::{SIGNALS, SeriesKey, Sketch, Sketches, Variant},
     noise::{self, Release},
     projection,
@@ -107,6 +108,7 @@ pub(crate) fn encode(
     }));
     metrics.extend(points.projections(variants, sketches));
     metrics.extend(points.categories(variants, sketches));
+    metrics.extend(points.probe_mismatches(variants, sketches));
     metrics.extend(points.device(device));
     let scope = InstrumentationScope {
         name: names::SCOPE.to_owned(),
@@ -287,12 +289,13 @@ impl Points<'_> {
         let labels: Vec<&str> = labels.chain([names::OTHER]).collect();
         let scripts = Script::ALL.map(Script::name);
         let validity = Validity::ALL.map(Validity::name);
-        let counters: [(&str, &[&str], Counts); 5] = [
+        let counters: [(&str, &[&str], Counts); 6] = [
             (names::INPUT_SCRIPT, &scripts, |sketch| &sketch.scripts),
             (names::OUTPUT_FINISH, &finish, |sketch| &sketch.finish),
             (names::OUTPUT_LABEL, &labels, |sketch| &sketch.labels),
             (names::OUTPUT_VALIDITY, &validity, |sketch| &sketch.validity),
             (names::FEEDBACK, &feedback, |sketch| &sketch.feedback),
+            (names::DEVICE_ALARM, &WATCHED, |sketch| &sketch.alarms),
         ];
         let metrics = counters
             .into_iter()
@@ -313,6 +316,15 @@ impl Points<'_> {
                 (!points.is_empty()).then(|| metric(name, sum(points)))
             });
         metrics.collect()
+    }
+
+    fn probe_mismatches(&self, variants: &[Arc<Variant>], sketches: &Sketches) -> Option<Metric> {
+        let counted = sketches.iter().filter_map(|(key, sketch)| {
+            let [count] = sketch.probe_mismatches;
+            (count > 0).then(|| self.number(count, attributes(variants, *key)))
+        });
+        let points: Vec<_> = counted.collect();
+        (!points.is_empty()).then(|| metric(names::PROBE_MISMATCH, sum(points)))
     }
 
     fn device(&self, device: DeviceState) -> Vec<Metric> {

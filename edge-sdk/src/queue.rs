@@ -146,6 +146,19 @@ impl Queue {
         }
     }
 
+    /// What was last kept under that name, nothing if it cannot be read.
+    pub(crate) fn kept(&self, name: &str) -> Vec<u8> {
+        let kept = self.spool.as_ref().map(|spool| spool.kept(name));
+        kept.unwrap_or_default()
+    }
+
+    /// Keeps bytes beside the windows, where there is a folder for them.
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) {
+        if let Some(spool) = &self.spool {
+            spool.keep(name, bytes);
+        }
+    }
+
     /// Windows lost that no window here reports yet.
     pub(crate) fn unreported(&self) -> u64 {
         self.on_disk(Spool::unreported) + self.memory.unreported

@@ -49,8 +49,13 @@ impl Surroundings {
         offset.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with(&self, act: impl FnOnce(&mut Device)) {
-        act(&mut self.device.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Whether the battery feeds the device; unknown where nothing says so.
+    pub(crate) fn on_battery(&self) -> Option<bool> {
+        self.with(|device| device.on_battery())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Device) -> T) -> T {
+        act(&mut self.device.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -64,6 +69,7 @@ pub(crate) fn run(shared: &Shared) {
         let now = Instant::now();
         if now >= device_due {
             shared.surroundings.with(Device::sample);
+            shared.look(now);
             device_due = now + DEVICE_PERIOD;
         }
         if shared.bell.sleep(now + period) {

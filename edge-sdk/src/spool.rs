@@ -12,6 +12,7 @@
 //! <folder>/parts                 what is stored of a window that goes in parts
 //! <folder>/bytes-*.json          bytes of the day, if they are limited (`budget`)
 //! <folder>/privacy.json          what noise has spent, if there is any (`noise`)
+//! <folder>/detector, probes      what the device has learned of its models
 //! <folder>/aside/                windows the collector refused for good, a few
 //! ```
 //! At the cap neighbouring windows that were never sent become one (`coarsen`). Only when nothing
@@ -262,13 +263,25 @@ impl Spool {
     fn note_parts(&self, identity: &Identity, parts: Parts) -> io::Result<()> {
         let Identity { boot, sequence, .. } = identity;
         let line = format!("{boot} {sequence} {}\n", parts.to_text());
-        notes::write(&self.folder, "parts", &line, Kept::Surely)
+        notes::write(&self.folder, "parts", line.as_bytes(), Kept::Surely)
     }
 
     /// The next window goes to a new file.
     #[cfg(test)]
     pub(crate) fn give_up_writing(&mut self) {
         self.writer = None;
+    }
+
+    /// What was last kept under that name, nothing if it cannot be read.
+    pub(crate) fn kept(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.join(name)).unwrap_or_default()
+    }
+
+    /// Keeps bytes beside the windows, whole or not at all.
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) {
+        if let Err(error) = notes::write(&self.folder, name, bytes, Kept::Surely) {
+            tracing::debug!(%error, name, "not kept for the next start");
+        }
     }
 
     /// Who this folder belongs to.
@@ -435,7 +448,7 @@ impl Spool {
     /// Not synced: an old cursor only sends windows again.
     fn note_cursor(&self, number: u64, position: u64) {
         let line = format!("{number} {position}\n");
-        if let Err(error) = notes::write(&self.folder, "cursor", &line, Kept::Perhaps) {
+        if let Err(error) = notes::write(&self.folder, "cursor", line.as_bytes(), Kept::Perhaps) {
             tracing::debug!(%error, "spool cursor not noted; windows may be sent again");
         }
     }

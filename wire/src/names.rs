@@ -63,7 +63,8 @@ pub const ENERGY_SCOPE: &str = "fathomline.energy.scope";
 pub const ENERGY_USE: &str = "fathomline.energy.use";
 /// Point, on [`OUTPUT_VALIDITY`].
 pub const VALIDITY_KIND: &str = "fathomline.validity.kind";
-/// Point, on [`DEVICE_ALARM`]: last word of the metric that moved.
+/// Point, on [`DEVICE_ALARM`]: last words of the metric that moved: `surprisal`, and
+/// `input.surprisal` for that of prompts.
 pub const ALARM_SIGNAL: &str = "fathomline.alarm.signal";
 /// Point, on [`EMBEDDING_PROJECTION`]: seed and component, because another seed is another series.
 pub const PROJECTION_COMPONENT: &str = "fathomline.projection.component";

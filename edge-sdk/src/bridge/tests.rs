@@ -229,7 +229,9 @@ fn points(request: &ExportMetricsServiceRequest) -> Points {
         (names::SCOPE, env!("CARGO_PKG_VERSION"), names::SCHEMA_URL)
     );
     let metrics = scope.metrics.iter();
-    let told = metrics.filter(|metric| !metric.name.starts_with("fathomline.device."));
+    let told = metrics.filter(|metric| {
+        metric.name == names::DEVICE_ALARM || !metric.name.starts_with("fathomline.device.")
+    });
     let mut all = Points::new();
     for metric in told {
         for (temporality, attributes, point) in of(metric) {
@@ -306,7 +308,7 @@ fn records() -> impl Strategy<Value = Vec<(Operation, Record)>> {
     let record = (
         prop::sample::select(&Operation::ALL[..]),
         prop::sample::select(&FinishReason::ALL[..]),
-        prop::array::uniform13(value()),
+        prop::array::uniform14(value()),
     );
     let record = record.prop_map(|(operation, finish, signals)| {
         // As in a real line: joules come later and on their own.
@@ -360,10 +362,12 @@ fn counts_and_projections_arrive_as_our_own_exporter_sends_them() {
             shard.scripts(key, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
             shard.embedding(key, &[0.5, -1.0, version as f32, 3.0]);
             shard.embedding(key, &[f32::NAN]);
+            shard.alarm(key, 8);
+            shard.probe_mismatch(key);
         }
     });
     // Fifteen versions have a place beside the first model, the other five share one.
-    assert_eq!(pair.agree(&plan()), 1 + 16 * (1 + 2 + 6 + 4 + 11 + 3));
+    assert_eq!(pair.agree(&plan()), 1 + 16 * (1 + 2 + 6 + 4 + 11 + 3 + 2));
     pair.both(|meter| {
         let key = meter.series(Some(Operation::Embeddings));
         meter.shard().embedding(key, &[1.0, 2.0, 3.0]);

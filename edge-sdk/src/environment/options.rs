@@ -115,6 +115,7 @@ pub(super) const OPTIONS: &[Named] = &[
         Ok(b.vocabulary(tokens.map_err(|_| WHOLE)?))
     }),
     named("FATHOMLINE_NOISE", noise),
+    named("FATHOMLINE_DETECTOR", |b, v| Ok(b.detector(number(v)?))),
     named("FATHOMLINE_PROJECTIONS", |b, v| {
         let rule = "give seed and components, such as 7,8";
         let (seed, components) = v.split_once(',').ok_or(rule)?;

@@ -234,7 +234,7 @@ fn sample(name: &str) -> &'static str {
         "HEADERS" => "x-sample=1",
         "WINDOW_SECONDS" => "0.5",
         "DAILY_BYTES" | "SPOOL_BYTES" => "123456",
-        "WATTS_PER_CORE" => "2.5",
+        "WATTS_PER_CORE" | "DETECTOR" => "2.5",
         "EVERY_NTH_TOKEN" | "EVERY_NTH_PROMPT" | "VOCABULARY" => "3",
         "PROJECTIONS" => "7,8",
         "NOISE" => "1.5,500,gen_ai.client.operation.duration",

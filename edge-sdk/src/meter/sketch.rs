@@ -5,6 +5,7 @@
 use fathomline_wire::{histogram::ExponentialHistogram, names};
 
 use crate::{
+    detector::WATCHED,
     projection::Projections,
     script::Scripts,
     words::{Feedback, FinishReason, Validity},
@@ -26,10 +27,11 @@ pub(crate) enum Signal {
     InputSurprisal,
     Energy,
     LoadDuration,
+    ProbeDistance,
 }
 
 /// Names of the signals, in their order.
-pub(crate) const SIGNALS: [&str; 13] = [
+pub(crate) const SIGNALS: [&str; 14] = [
     names::OPERATION_DURATION,
     names::TIME_TO_FIRST_TOKEN,
     names::TIME_PER_OUTPUT_TOKEN,
@@ -43,6 +45,7 @@ pub(crate) const SIGNALS: [&str; 13] = [
     names::INPUT_SURPRISAL,
     names::INFERENCE_ENERGY,
     names::MODEL_LOAD_DURATION,
+    names::PROBE_DISTANCE,
 ];
 
 /// What one finished inference adds.
@@ -78,6 +81,10 @@ pub(crate) enum Observation<'a> {
     Label(usize),
     /// One value a component.
     Projections(&'a [f64]),
+    /// The detector says that this one of its signals moved.
+    Alarm(usize),
+    /// A golden probe answered with other tokens.
+    ProbeMismatch,
 }
 
 /// Everything one series saw since the last window.
@@ -88,6 +95,10 @@ pub(crate) struct Sketch {
     pub(crate) feedback: [u64; Feedback::ALL.len()],
     pub(crate) validity: [u64; Validity::ALL.len()],
     pub(crate) scripts: Scripts,
+    /// Alarms of the detector by signal.
+    pub(crate) alarms: [u64; WATCHED.len()],
+    /// Golden probes that answered with other tokens.
+    pub(crate) probe_mismatches: [u64; 1],
     /// One count a declared label, and the last for all others.
     pub(crate) labels: Vec<u64>,
     pub(crate) projections: Projections,
@@ -101,6 +112,8 @@ impl Sketch {
             feedback: Default::default(),
             validity: Default::default(),
             scripts: Scripts::default(),
+            alarms: Default::default(),
+            probe_mismatches: Default::default(),
             labels: vec![0; labels + 1],
             projections: Projections::default(),
         }
@@ -120,6 +133,8 @@ impl Sketch {
             }
             Observation::Label(index) => self.labels[index] += 1,
             Observation::Projections(values) => self.projections.add(values),
+            Observation::Alarm(signal) => self.alarms[signal] += 1,
+            Observation::ProbeMismatch => self.probe_mismatches[0] += 1,
         }
     }
 
@@ -147,6 +162,8 @@ impl Sketch {
             .chain(&self.feedback)
             .chain(&self.validity)
             .chain(&self.scripts)
+            .chain(&self.alarms)
+            .chain(&self.probe_mismatches)
             .chain(&self.labels)
     }
 
@@ -156,6 +173,8 @@ impl Sketch {
             .chain(&mut self.feedback)
             .chain(&mut self.validity)
             .chain(&mut self.scripts)
+            .chain(&mut self.alarms)
+            .chain(&mut self.probe_mismatches)
             .chain(&mut self.labels)
     }
 }

@@ -67,6 +67,8 @@ impl Register {
             Observation::Label(index) => self.category(variant, names::OUTPUT_LABEL, index),
             // One inference has many of these: too many for the noise of one count to hide.
             Observation::Scripts(_) | Observation::Projections(_) => {}
+            // They are exact, and stay on the device.
+            Observation::Alarm(_) | Observation::ProbeMismatch => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! What a spool notes beside its windows: small files of one line. In: a line. Out: that line, or
-//! nothing where it cannot be read. A note is replaced whole; only what must outlive a power cut is
+//! What a spool notes beside its windows: small files. In: a note. Out: that note, or nothing
+//! where it cannot be read. A note is replaced whole; only what must outlive a power cut is
 //! synced. Never decides what a note means.
 
 use std::{
@@ -25,10 +25,10 @@ pub(super) enum Kept {
 }
 
 /// Replaces the note `name`.
-pub(super) fn write(folder: &Path, name: &str, line: &str, kept: Kept) -> io::Result<()> {
+pub(super) fn write(folder: &Path, name: &str, note: &[u8], kept: Kept) -> io::Result<()> {
     let new = folder.join(format!("{name}.new"));
     let mut file = File::create(&new)?;
-    file.write_all(line.as_bytes())?;
+    file.write_all(note)?;
     if kept == Kept::Surely {
         file.sync_all()?;
     }
