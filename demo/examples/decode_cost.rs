@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let line = Fathomline::builder("cost", "1").spool(folder.path().join("spool"));
     let line = line.endpoint("http://127.0.0.1:1").start()?;
-    assert!(TOKENS < CONTEXT_BYTES_MAX);
+    const { assert!(TOKENS < CONTEXT_BYTES_MAX) };
     for quantization in [Quantization::F32, Quantization::Q8] {
         let mut model = Model::from_bytes(quantization, quantization.shipped())?;
         let mut spent = Spent::default();
