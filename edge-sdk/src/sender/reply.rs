@@ -114,11 +114,19 @@ mod tests {
             let reply = judge(status, None, None);
             let page = Some("Text/HTML; charset=utf-8");
             assert_eq!(judge_typed(reply, page), Reply::Later(None), "{status}");
-            for other in [None, Some("application/x-protobuf"), Some("text/plain"), Some("é")] {
+            for other in [
+                None,
+                Some("application/x-protobuf"),
+                Some("text/plain"),
+                Some("é"),
+            ] {
                 assert_eq!(judge_typed(reply, other), reply, "{status} {other:?}");
             }
         }
-        assert_eq!(judge_typed(Reply::TooLarge, Some("text/html")), Reply::TooLarge);
+        assert_eq!(
+            judge_typed(Reply::TooLarge, Some("text/html")),
+            Reply::TooLarge
+        );
     }
 
     #[test]

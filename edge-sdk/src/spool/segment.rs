@@ -172,7 +172,8 @@ impl Segment {
             position
         };
         let Some((head, head_bytes)) = frame::decode(&bytes) else {
-            let first = next_window(&bytes, 0, &mut SEARCHED_BYTES_MAX.clone());
+            let mut left = SEARCHED_BYTES_MAX;
+            let first = next_window(&bytes, 0, &mut left);
             let lost = first.map_or(0, |first| lost(&bytes, first, position));
             return Ok(Scanned {
                 segment: None,
@@ -487,7 +488,10 @@ fn lost(bytes: &[u8], from: usize, sent: u64) -> u64 {
             let holds_window = end >= at + frame::HEAD_BYTES + WINDOW_HEAD_BYTES;
             (holds_window && end <= bytes.len()).then_some(bytes.len())
         };
-        let Some(end) = whole.or_else(|| next_window(bytes, at, &mut left)).or_else(claimed) else {
+        let Some(end) = whole
+            .or_else(|| next_window(bytes, at, &mut left))
+            .or_else(claimed)
+        else {
             break;
         };
         count += u64::from(end as u64 > sent);

@@ -38,7 +38,10 @@ impl Waiting {
 }
 
 fn is_strange(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+    matches!(
+        kind,
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
 }
 
 fn read(folder: &Path) -> io::Result<Vec<Waiting>> {

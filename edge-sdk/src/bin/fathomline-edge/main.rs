@@ -130,8 +130,10 @@ fn private_folder() -> io::Result<PathBuf> {
 fn explained(health: Health, endpoint: &str, token: &str) -> String {
     match health.last_status {
         Some(status @ 200..=299) if health.windows_stored == 0 => {
-            format!("{status}: a web page answers, not a collector; log in to the network, or give \
-                     the OTLP/HTTP port")
+            format!(
+                "{status}: a web page answers, not a collector; log in to the network, or give \
+                     the OTLP/HTTP port"
+            )
         }
         Some(200..=299) => "stored one empty window of the service send-test".to_owned(),
         Some(400) => "400: this is not a collector of this contract, or a proxy in between \
