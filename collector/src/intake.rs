@@ -29,6 +29,8 @@ pub(crate) use rejected::{Refusal, Rejected};
 pub(crate) struct Arrival {
     /// Identity headers, if our SDK sent it directly.
     pub(crate) declared: Option<Declared>,
+    /// Names the token it came with; 0 for none. A token may make only a share of what all may.
+    pub(crate) token: u64,
     /// SHA-256 of the body after inflation.
     pub(crate) digest: [u8; 32],
     /// When it arrived, microseconds since the Unix epoch.

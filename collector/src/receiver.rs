@@ -53,6 +53,7 @@ impl Receiver {
         let (windows, rejected) = intake::from_request(request);
         let arrival = Arrival {
             declared,
+            token: 0,
             digest,
             received_us,
             windows,

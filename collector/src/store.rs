@@ -45,7 +45,10 @@ pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::open;
 
+pub(crate) use ledger::Limits;
+
 use crate::intake::{Arrival, Refusal, Rejected};
+use ledger::Rules;
 
 /// Arrivals that may wait for the writer. Full means 503 with Retry-After, never memory: at 64
 /// KiB a window this is 64 MiB.
@@ -57,6 +60,19 @@ pub(crate) struct StoreSettings {
     pub(crate) seal_after: Duration,
     pub(crate) seal_bytes: u64,
     pub(crate) lane_us: i64,
+    /// How long a lane stays open after its end; rows that come later are marked late.
+    pub(crate) lateness_us: i64,
+    pub(crate) limits: Limits,
+}
+
+impl StoreSettings {
+    fn rules(&self) -> Rules {
+        Rules {
+            limits: self.limits,
+            lane_us: self.lane_us,
+            lateness_us: self.lateness_us,
+        }
+    }
 }
 
 /// What became of a request that was not refused as a whole.
@@ -65,6 +81,16 @@ pub(crate) struct Outcome {
     pub(crate) rejected: Rejected,
     /// Points that were counted before; their sender is told they are stored, because they are.
     pub(crate) duplicates: u64,
+    /// Points that became rows.
+    pub(crate) accepted: u64,
+    /// Of these, points whose lane had closed.
+    pub(crate) late: u64,
+    /// Of these, points that count as `other`, because there are too many cohorts or categories.
+    pub(crate) folded: u64,
+    /// Boots that turned out to be alive beside another of their installation.
+    pub(crate) clones: u64,
+    /// End of the newest point that became a row, by the collector's clock; 0 if none did.
+    pub(crate) newest_us: i64,
 }
 
 /// Whether the store takes anything in. Shared with whoever says if the collector is ready.

@@ -17,7 +17,8 @@ pub const HEADER_BOOT: &str = "fathomline-boot";
 pub const HEADER_SEQUENCE: &str = "fathomline-sequence";
 /// Header: the sender's clock at upload, nanoseconds since the Unix epoch.
 pub const HEADER_CLOCK: &str = "fathomline-clock-unix-nano";
-/// Header: which part of a window that was too large for one request, from 2 upwards.
+/// Header: which part of a window that was too large for one request; 1 is the first, which counts
+/// as the window itself.
 pub const HEADER_PART: &str = "fathomline-part";
 /// Header of a reply: milliseconds to wait between two windows of a backlog.
 pub const HEADER_PACE: &str = "fathomline-pace-milliseconds";

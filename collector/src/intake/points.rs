@@ -243,6 +243,7 @@ impl Shared<'_> {
             boot: optional(&sender.boot),
             sequence: None,
             clock: fathomline_queries::rows::Clock::Ok,
+            late: false,
             model: text(names::REQUEST_MODEL).unwrap_or_default(),
             version: text(names::MODEL_VERSION).unwrap_or_default(),
             variant: text(names::MODEL_VARIANT).unwrap_or_default(),

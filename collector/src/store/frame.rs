@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Entry;
 
 /// First byte of every frame; another one is another layout.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 /// Admitted rows and what the ledger must remember of them.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -143,6 +143,8 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
             }
             rows.append(frame);
         }
+        // As sealing it did, or would have done.
+        ledger.forget();
         tracing::info!(
             segment,
             rows = rows.distributions.len(),

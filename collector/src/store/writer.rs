@@ -93,9 +93,10 @@ impl Writer {
         let mut payloads = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
         let mut bytes = 0;
+        let rules = self.settings.rules();
         let mut next = Some(first);
         while let Some(offer) = next {
-            match self.ledger.admit(offer.arrival) {
+            match self.ledger.admit(offer.arrival, &rules) {
                 Err(refusal) => answer(offer.reply, Err(refusal)),
                 Ok(decision) if decision.frame.is_empty() => {
                     // Nothing to store; what it repeats may still wait for this group's sync.
