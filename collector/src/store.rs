@@ -45,9 +45,12 @@ pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::open;
 
-pub(crate) use ledger::Limits;
+pub(crate) use ledger::{Held, Limits};
 
-use crate::intake::{Arrival, Refusal, Rejected};
+use crate::{
+    intake::{Arrival, Refusal, Rejected},
+    observe::Observer,
+};
 use ledger::Rules;
 
 /// Arrivals that may wait for the writer. Full means 503 with Retry-After, never memory: at 64
@@ -116,6 +119,7 @@ impl StoreHealth {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     queue: mpsc::Sender<Offer>,
+    observer: Observer,
 }
 
 #[derive(Debug)]
@@ -129,12 +133,15 @@ impl Store {
     pub(crate) async fn offer(&self, arrival: Arrival) -> Result<Outcome, Refusal> {
         let (reply, answer) = oneshot::channel();
         let busy = |detail: &str| Refusal::new(Rejection::Busy, detail);
-        self.queue
-            .try_send(Offer { arrival, reply })
-            .map_err(|error| match error {
+        self.observer.queued();
+        let queued = self.queue.try_send(Offer { arrival, reply });
+        queued.map_err(|error| {
+            self.observer.unqueued();
+            match error {
                 mpsc::error::TrySendError::Full(_) => busy("the store's queue is full"),
                 mpsc::error::TrySendError::Closed(_) => busy("the store is closing"),
-            })?;
+            }
+        })?;
         answer
             .await
             .unwrap_or_else(|_| Err(busy("the store stopped before it could answer")))

@@ -37,6 +37,11 @@ impl Frame {
         self.entries.is_empty() && self.distributions.is_empty() && self.measurements.is_empty()
     }
 
+    /// How many device rows it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.distributions.len() + self.measurements.len()
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FrameError> {
         Ok(postcard::to_extend(self, vec![LAYOUT])?)
     }
