@@ -13,6 +13,7 @@ use std::{
 };
 
 use fathomline_queries::{drift::Policy, engine::EngineLimits};
+use fathomline_wire::names::NOISED;
 
 use self::file::{RawAlert, RawConfig, RawDrift, RawLimits, RawSql, RawStore};
 use crate::{
@@ -222,6 +223,14 @@ fn watch(raw: &RawDrift) -> Result<WatchSettings, ConfigError> {
         ..defaults
     };
     let settings = WatchSettings::new(lane, lateness, policy);
+    let noised = raw.metrics.iter().flatten();
+    if let Some(noised) = noised.into_iter().find(|name| name.ends_with(NOISED)) {
+        return Err(ConfigError::Value {
+            key: "drift.metrics",
+            value: noised.clone(),
+            advice: "noised counts can be negative and are not judged; name the exact metric",
+        });
+    }
     Ok(match &raw.metrics {
         None => settings,
         Some(metrics) => WatchSettings {

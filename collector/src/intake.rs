@@ -9,8 +9,10 @@
 //! |---|---|
 //! | `resource.rs` | resource attributes: who sends |
 //! | `points.rs` | the five point kinds |
+//! | `legacy.rs` | older names of the GenAI conventions |
 //! | `rejected.rs` | reasons, counted |
 
+mod legacy;
 mod points;
 mod rejected;
 mod resource;
@@ -49,6 +51,13 @@ pub(crate) struct Window {
     /// The window's sequence point, which survives a relay.
     pub(crate) sequence: Option<u64>,
     pub(crate) points: Vec<Point>,
+}
+
+impl Window {
+    /// The sender's end of the newest point.
+    pub(crate) fn latest_end(&self) -> Option<i64> {
+        self.points.iter().map(|point| point.columns.time).max()
+    }
 }
 
 /// One checked data point, in the sender's times.
@@ -140,4 +149,4 @@ fn sequence(metric: &Metric) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,6 +33,8 @@ mod collector;
 mod config;
 mod control;
 mod database;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod intake;
 mod observe;
 mod pages;

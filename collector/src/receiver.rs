@@ -12,7 +12,7 @@
 //! | `decode.rs` | content type and encoding, limits before and after inflation, protobuf |
 //! | `reply.rs` | outcome to status, partial success, Retry-After: the only status codes |
 
-mod decode;
+pub(crate) mod decode;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod reply;

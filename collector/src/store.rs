@@ -22,6 +22,8 @@ mod control;
 mod durable;
 mod folder;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod ledger;
 mod open;
 mod stall;

@@ -99,6 +99,15 @@ pub const ENERGY_SCOPES: [&str; 4] = ["package", "gpu", "module", "device"];
 /// Stands for every category beyond those declared.
 pub const OTHER: &str = "other";
 
+/// Older name, taken in and never sent: input and output tokens by [`LEGACY_TOKEN_TYPE`].
+pub const LEGACY_TOKEN_USAGE: &str = "gen_ai.client.token.usage";
+/// Point, on [`LEGACY_TOKEN_USAGE`]: input or output.
+pub const LEGACY_TOKEN_TYPE: &str = "gen_ai.token.type";
+/// Older name of [`PROVIDER_NAME`].
+pub const LEGACY_PROVIDER: &str = "gen_ai.system";
+/// Older name of [`ENVIRONMENT`].
+pub const LEGACY_ENVIRONMENT: &str = "deployment.environment";
+
 /// Duration of the whole operation.
 pub const OPERATION_DURATION: &str = "gen_ai.client.operation.duration";
 /// Time until the first token was sampled.

@@ -10,10 +10,11 @@
 //! - Our SDK through a relay or in parts, and foreign senders: per stream the last intervals, or the
 //!   last cumulative point (`ledger/streams.rs`).
 //! - Everyone: what may be made new, and by whom (`ledger/names.rs`, `ledger/limits.rs`).
-//! - Whose clock says what (`ledger/times.rs`).
+//! - Whose clock says what (`ledger/times.rs`), and who is who (`ledger/keys.rs`).
 
 mod boots;
 mod devices;
+mod keys;
 mod limits;
 mod names;
 mod streams;
@@ -21,16 +22,16 @@ mod times;
 
 use fathomline_queries::rows::{DistributionRow, MeasurementKind, MeasurementRow};
 use fathomline_wire::{
-    identity::{self, Identity},
+    identity::{CLONE_MARK, Identity},
     rejection::Rejection,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub(crate) use self::limits::{Limits, Rules};
 use self::{
     boots::Seen,
     devices::{Contact, Devices, Place},
+    keys::{boot_key, check_sender, digest_key, no_window, place, relayed_identity, sender_key},
     names::{Kind, Maker, Names},
     streams::{Streams, Verdict},
     times::Times,
@@ -275,7 +276,7 @@ impl Ledger {
         check_sender(identity, &arrival.windows)?;
         let refuse = |reason| Err(Refusal::new(reason, identity.to_string()));
         let place = place(identity, &window.boot);
-        let digest = short(&arrival.digest);
+        let digest = digest_key(&arrival.digest);
         let device = self.devices.get(place.device);
         let known = device.and_then(|device| device.boot(place.boot));
         let mut by_stream = declared.is_part;
@@ -294,7 +295,9 @@ impl Ledger {
             Some(boot) => Times::of_boot(boot.offset_us),
             None => Times::at_first_contact(declared.clock_unix_nano, case.received_us),
         };
-        let end_us = latest_end(window).map_or(case.received_us, |end| times.corrected(end));
+        let end_us = window
+            .latest_end()
+            .map_or(case.received_us, |end| times.corrected(end));
         if known.is_none() {
             let forgotten_us = device.map_or(i64::MIN, |device| device.forgotten_us);
             let is_forgotten = end_us <= forgotten_us;
@@ -388,7 +391,9 @@ impl Ledger {
             digest: None,
             offset_us: times.offset_us(),
             seen_us: case.received_us,
-            end_us: latest_end(window).map_or(case.received_us, |end| times.corrected(end)),
+            end_us: window
+                .latest_end()
+                .map_or(case.received_us, |end| times.corrected(end)),
             by_stream: true,
         };
         Ok(Some(self.counted(place, contact, case)))
@@ -405,7 +410,7 @@ impl Ledger {
         if device.is_none() && self.devices.are_full(case.token, &case.rules.limits) {
             return Err(Rejection::Cardinality);
         }
-        let boot = device.and_then(|device| device.boot(hash64(&window.boot)));
+        let boot = device.and_then(|device| device.boot(boot_key(&window.boot)));
         let cloned = boot.is_some_and(|boot| boot.cloned);
         Ok(Some(Basis {
             maker: Maker {
@@ -420,7 +425,7 @@ impl Ledger {
                 has_gaps: boot.missing() > 0,
             }),
             sequence: None,
-            counts_as: cloned.then(|| format!("{:08x}", hash64(&window.boot) >> 32)),
+            counts_as: cloned.then(|| format!("{:08x}", boot_key(&window.boot) >> 32)),
         }))
     }
 
@@ -494,85 +499,12 @@ impl Ledger {
     }
 }
 
-/// Headers and body must speak of one device: nothing is trusted because a device sent it.
-fn check_sender(identity: &Identity, windows: &[Window]) -> Result<(), Refusal> {
-    let [window] = windows else {
-        return Err(no_window(windows.len()));
-    };
-    let same_boot = identity::is_of_boot(&identity.boot, &window.boot);
-    if window.installation == identity.installation && same_boot {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Rejection::Malformed,
-        "the identity headers name another device.id or service.instance.id than the resource",
-    ))
-}
-
-fn no_window(windows: usize) -> Refusal {
-    let detail = format!("identity headers promise one window, the body has {windows}");
-    Refusal::new(Rejection::Malformed, detail)
-}
-
-fn place(identity: &Identity, boot: &str) -> Place {
-    Place {
-        device: device_key(&identity.installation),
-        boot: hash64(&identity.boot),
-        of: hash64(boot),
-        sequence: identity.sequence,
-    }
-}
-
-/// The sender's end of the newest point.
-fn latest_end(window: &Window) -> Option<i64> {
-    window.points.iter().map(|point| point.columns.time).max()
-}
-
-fn relayed_identity(window: &Window) -> Option<Identity> {
-    use identity::{is_identifier, is_sequence};
-    let sequence = window.sequence.filter(|number| is_sequence(*number))?;
-    let valid = is_identifier(&window.installation) && is_identifier(&window.boot);
-    valid.then(|| Identity {
-        installation: window.installation.clone(),
-        boot: window.boot.clone(),
-        sequence,
-    })
-}
-
-/// Whoever sent a window; a sender that names no device is told apart by its service.
-fn sender_key(window: &Window) -> u128 {
-    let first = window.points.first();
-    let service = first.map_or("", |point| point.columns.service.as_str());
-    match window.installation.as_str() {
-        "" if window.boot.is_empty() => device_key(&format!("\u{1f}{service}")),
-        "" => device_key(&window.boot),
-        installation => device_key(installation),
-    }
-}
-
-fn device_key(name: &str) -> u128 {
-    let digest: [u8; 32] = Sha256::digest(name).into();
-    let first = digest.iter().take(16);
-    first.fold(0, |key, byte| key << 8 | u128::from(*byte))
-}
-
-fn hash64(name: &str) -> u64 {
-    short(&Sha256::digest(name).into())
-}
-
-fn short(digest: &[u8; 32]) -> u64 {
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |short, byte| short << 8 | u64::from(*byte))
-}
-
 fn push_row(mut point: Point, basis: &Basis, case: &mut Case<'_>) {
     point.columns.sequence = basis.sequence;
     basis.times.correct(&mut point.columns, case.received_us);
     point.columns.late = case.rules.is_late(point.columns.time, case.received_us);
     if let Some(boot) = &basis.counts_as {
-        point.columns.device.push(identity::CLONE_MARK);
+        point.columns.device.push(CLONE_MARK);
         point.columns.device.push_str(boot);
     }
     let outcome = &mut case.decision.outcome;

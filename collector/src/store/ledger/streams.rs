@@ -1,7 +1,7 @@
 //! Which intervals of one stream were counted. In: points of senders without our identity. Out:
 //! count, repeat or a reason; a cumulative point becomes its increase. Memory a stream: at most 64
-//! intervals (1.2 KiB, measured in `tests/memory.rs`), or the last cumulative total. A stream that
-//! was silent for as long as boots are remembered goes.
+//! intervals (1.2 KiB, `memory_of_what_is_remembered` measures it), or the last cumulative total. A
+//! stream that was silent for as long as boots are remembered goes.
 
 use std::collections::BTreeMap;
 

@@ -2,9 +2,9 @@
 //! ledger that sees only the entries and must end up the same.
 
 use fathomline_queries::rows::{Clock, DeviceColumns};
-use fathomline_wire::identity::Declared;
+use fathomline_wire::identity::{self, Declared};
 
-use super::*;
+use super::{keys::device_key, *};
 use crate::intake::Rejected;
 
 pub(super) const NOW_US: i64 = 1_700_000_000_000_000;
@@ -155,6 +155,8 @@ fn each_part_of_a_window_counts_once_and_goes_by_one_clock() {
             declared.identity.boot = format!("b:{part}");
         }
         declared.is_part = true;
+        // No two parts hold points of one stream.
+        arrival.windows[0].points[0].stream = digest.into();
         admit(&mut ledger, arrival)
     };
     for (part, digest) in [(None, 1), (Some(2), 2), (Some(3), 3)] {
@@ -455,4 +457,65 @@ fn a_clock_two_days_wrong_is_corrected_and_flagged() {
     let columns = &decision.frame.measurements[0].columns;
     assert_eq!((columns.time, columns.clock), (NOW_US, Clock::Corrected));
     assert_eq!(columns.sender_time, NOW_US - two_days);
+}
+
+/// Memory of this process.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
+#[ignore = "measures this process: `cargo test --workspace --lib -- --ignored memory_of --nocapture`"]
+fn memory_of_what_is_remembered() {
+    let (devices, streams) = (200_000, 20_000);
+    let before = resident_bytes();
+    let mut ledger = Ledger::default();
+    let mut contact = Contact {
+        digest: Some(7),
+        offset_us: 0,
+        seen_us: NOW_US,
+        end_us: NOW_US,
+        by_stream: false,
+    };
+    for device in 0..devices {
+        for sequence in 1..=3 {
+            contact.digest = Some(sequence);
+            let place = Place {
+                device: device_key(&format!("device {device}")),
+                boot: device,
+                of: device,
+                sequence,
+            };
+            let token = 0;
+            ledger.apply(&Entry::Window {
+                place,
+                contact,
+                token,
+            });
+        }
+    }
+    let of_devices = resident_bytes() - before;
+    let before = resident_bytes();
+    for stream in 0..streams {
+        for n in 0..64 {
+            let (start, end) = (n * 10, n * 10 + 10);
+            ledger.apply(&Entry::Point {
+                stream: device_key(&format!("stream {stream}")),
+                device: 1,
+                token: 0,
+                seen_us: NOW_US,
+                counted: streams::Counted::Interval { start, end },
+            });
+        }
+    }
+    let of_streams = resident_bytes() - before;
+    let encoded = postcard::to_stdvec(&ledger).unwrap().len();
+    eprintln!(
+        "{} bytes a device, {} bytes a full stream (estimated {}), {encoded} bytes in a checkpoint",
+        of_devices / devices,
+        of_streams / streams,
+        ledger.held().stream_bytes / streams,
+    );
 }
