@@ -1,6 +1,6 @@
-//! Entrances for bytes from outside, for those who feed them rubbish. In: bytes. Out: nothing, or a
-//! panic that names the promise they broke. `fuzz/` has a target for each; the tests here drive the
-//! same entrances with seeded mutations. Never part of a normal build.
+//! Entrances for bytes from outside, for those who feed them rubbish. In: bytes. Out: nothing, or
+//! a panic that names the promise they broke. `fuzz/` has a target for each; the tests here drive
+//! the same entrances with seeded mutations. Never part of a normal build.
 
 use crate::{
     intake::{self, Arrival},
@@ -8,7 +8,7 @@ use crate::{
     store::fuzz as store,
 };
 
-/// A body of OTLP metrics in protobuf: decoded, checked, counted, written to the log and read again.
+/// A body of OTLP metrics in protobuf: decoded, checked, counted, written to the log, read again.
 pub fn otlp_metrics(bytes: &[u8]) {
     let Ok(request) = decode::metrics_request(bytes) else {
         return;

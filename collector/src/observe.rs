@@ -1,9 +1,10 @@
 //! What the collector says of itself: numbers for `/metrics`, and one log line for each hand-off.
 //!
-//! In: what other rooms just did, in their own words. Out: OpenMetrics text, or the older Prometheus
-//! text for who does not ask for it. Only this room knows Prometheus. Never: a label that a sender
-//! chooses (a device, a service, a model): their number has no bound, and `/metrics` is not where
-//! devices are looked at. Never a clock: who did something says how long it took.
+//! In: what other rooms just did, in their own words. Out: OpenMetrics text, or the older
+//! Prometheus text for who does not ask for it. Only this room knows Prometheus. Never: a label
+//! that a sender chooses (a device, a service, a model): their number has no bound, and
+//! `/metrics` is not where devices are looked at. Never a clock: who did something says how long
+//! it took.
 //!
 //! | file | does |
 //! |---|---|

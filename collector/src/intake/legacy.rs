@@ -1,5 +1,6 @@
-//! Older names of the GenAI conventions. In: what a sender called something. Out: what it is called
-//! now, so that one question finds both. Owns the mapping; the names are in `fathomline_wire::names`.
+//! Older names of the GenAI conventions. In: what a sender called something. Out: what it is
+//! called now, so that one question finds both. Owns the mapping; the names are in
+//! `fathomline_wire::names`.
 
 use fathomline_wire::names;
 use opentelemetry_proto::tonic::common::v1::KeyValue;

@@ -1,5 +1,5 @@
-//! What each door answered. In: answers on their way out. Out: the same answers, counted by door and
-//! status.
+//! What each door answered. In: answers on their way out. Out: the same answers, counted by door
+//! and status.
 
 use axum::{
     extract::{Request, State},

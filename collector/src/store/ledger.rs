@@ -1,14 +1,14 @@
 //! The ledger: counted means once.
 //!
 //! In: an arrival. Out: a decision (rows to store, entries to remember, reasons for no), or a
-//! refusal of the whole request. Live and at replay the same [`Entry`]s lead to the same state, and
-//! sealing a segment forgets the same, so a crash between any two steps cannot change what counts.
-//! Never: IO, or a clock; the arrival carries the time it was received.
+//! refusal of the whole request. Live and at replay the same [`Entry`]s lead to the same state,
+//! and sealing a segment forgets the same, so a crash between any two steps cannot change what
+//! counts. Never: IO, or a clock; the arrival carries the time it was received.
 //!
 //! - Our SDK, direct: per boot a high-water sequence, the gaps below it and recent body digests
 //!   (`ledger/boots.rs`), boots of one installation together (`ledger/devices.rs`).
-//! - Our SDK through a relay or in parts, and foreign senders: per stream the last intervals, or the
-//!   last cumulative point (`ledger/streams.rs`).
+//! - Our SDK through a relay or in parts, and foreign senders: per stream the last intervals, or
+//!   the last cumulative point (`ledger/streams.rs`).
 //! - Everyone: what may be made new, and by whom (`ledger/names.rs`, `ledger/limits.rs`).
 //! - Whose clock says what (`ledger/times.rs`), and who is who (`ledger/keys.rs`).
 

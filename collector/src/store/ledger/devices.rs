@@ -1,7 +1,7 @@
-//! What is remembered of each device: its boots, and how much its streams take. In: entries of the
-//! log. Out: which boots are known, which were alive at once. Memory a device: about 0.3 KiB with one
-//! boot (`memory_of_what_is_remembered` measures it), 1,024 boots at most; a device nobody heard of
-//! for as long as boots are remembered goes.
+//! What is remembered of each device: its boots, and how much its streams take. In: entries of
+//! the log. Out: which boots are known, which were alive at once. Memory a device: about 0.3 KiB
+//! with one boot (`memory_of_what_is_remembered` measures it), 1,024 boots at most; a device
+//! nobody heard of for as long as boots are remembered goes.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! What senders may make: services, cohorts, metrics and categories. In: each point's names. Out:
 //! known, or a place among the limits, or a reason for no. Everything that is made is made by
-//! somebody: a device, and the token it came with, may make only a share, so that one of them cannot
-//! take what others need. What nobody sent for as long as boots are remembered is free again.
+//! somebody: a device, and the token it came with, may make only a share, so that one of them
+//! cannot take what others need. What nobody sent for as long as boots are remembered is free
+//! again.
 
 use std::collections::{BTreeMap, HashMap};
 

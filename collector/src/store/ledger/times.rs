@@ -1,10 +1,11 @@
-//! Whose clock says what. In: the sender's times, and its clock at first contact. Out: times of the
-//! collector's clock, and whether they can be trusted.
+//! Whose clock says what. In: the sender's times, and its clock at first contact. Out: times of
+//! the collector's clock, and whether they can be trusted.
 //!
-//! The offset is frozen per boot at first contact, so that windows keep their distances whatever the
-//! sender's clock does later. Two kinds of times nobody can have measured, and both are stored as
-//! the time of receipt, marked unknown, and enter no lane: times after their receipt, and times of a
-//! clock that was never set, such as 1970. What the sender believed stays beside them.
+//! The offset is frozen per boot at first contact, so that windows keep their distances whatever
+//! the sender's clock does later. Two kinds of times nobody can have measured, and both are
+//! stored as the time of receipt, marked unknown, and enter no lane: times after their receipt,
+//! and times of a clock that was never set, such as 1970. What the sender believed stays beside
+//! them.
 
 use fathomline_queries::rows::{Clock, DeviceColumns};
 
