@@ -14,6 +14,7 @@ mod crash;
 mod demo;
 mod drift;
 mod foreign;
+mod observe;
 mod one_batch;
 mod pages;
 

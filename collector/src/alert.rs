@@ -27,7 +27,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{clock::Clock, database::Database};
+use crate::{clock::Clock, database::Database, observe::Observer};
 use outbox::Outbox;
 use webhook::Webhook;
 
@@ -104,6 +104,7 @@ impl Alerts {
         settings: &AlertSettings,
         database: &Database,
         clock: &Arc<dyn Clock>,
+        observer: &Observer,
     ) -> Result<Self, AlertError> {
         if settings.retry.is_empty() {
             return Err(AlertError::Retry);
@@ -124,6 +125,7 @@ impl Alerts {
                 database.clone(),
                 Arc::clone(clock),
                 retry,
+                observer.clone(),
             ));
         }
         Ok(Self { outboxes })

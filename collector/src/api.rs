@@ -16,7 +16,7 @@ use axum::{
         DefaultBodyLimit, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -31,6 +31,7 @@ use crate::{
         Database, DatabaseError, PAGE_ROWS_MAX, outbox, references,
         verdicts::{self, Wanted},
     },
+    observe::Observer,
     store::StoreHealth,
 };
 use refusal::Refusal;
@@ -48,9 +49,10 @@ pub(crate) struct ApiState {
     pub(crate) database: Database,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: StoreHealth,
+    pub(crate) observer: Observer,
 }
 
-/// The routes under `/api/v1`, and the two for health.
+/// The routes under `/api/v1`, the two for health, and `/metrics`.
 pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/v1/sql", post(sql::answer))
@@ -59,6 +61,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route("/api/v1/deliveries", get(list_deliveries))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(state)
 }
@@ -170,6 +173,17 @@ async fn ready(State(state): State<ApiState>) -> Result<&'static str, Refusal> {
         .transact(|t| Ok(t.query_row("SELECT 1", [], |_| Ok(()))?))
         .await?;
     Ok("ready\n")
+}
+
+/// What the collector says of itself. Who may look at pages may scrape.
+async fn metrics(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, Refusal> {
+    state.access.require(&headers, Role::Viewer)?;
+    let accept = headers.get(header::ACCEPT);
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    let view = state.engine.lake().view();
+    let page = state.observer.page(&view, accept.unwrap_or_default());
+    let page = page.map_err(|error| Refusal::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, page.content_type)], page.body).into_response())
 }
 
 fn limit(asked: Option<u32>) -> Result<u32, Refusal> {

@@ -24,6 +24,10 @@ use crate::{
     config::Config,
     control::Control,
     database::Database,
+    observe::{
+        Observer,
+        doors::{self, Door},
+    },
     pages::Pages,
     receiver::{self, Receiver},
     store::{self, Folder, Store, StoreError},
@@ -100,6 +104,11 @@ impl Collector {
         let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Address);
         let (http_at, otlp_http_at, otlp_grpc_at) =
             (address(&http)?, address(&otlp_http)?, address(&otlp_grpc)?);
+        let observer = Observer::default();
+        let door = |name| Door {
+            name,
+            observer: observer.clone(),
+        };
         let Rooms {
             store,
             drained,
@@ -107,14 +116,15 @@ impl Collector {
             watcher,
             alerts,
             wake,
-        } = Rooms::open(&config, http_at, otlp_http_at).await?;
-        let receiver = Receiver::new(store, Arc::new(SystemClock));
+        } = Rooms::open(&config, (http_at, otlp_http_at), &observer).await?;
+        let receiver = Receiver::new(store, Arc::new(SystemClock), observer.clone());
         let (stop, stopping) = watch::channel(false);
-        let otlp = receiver::http::router(receiver.clone());
+        let otlp = counted(receiver::http::router(receiver.clone()), door("otlp_http"));
+        let pages = counted(pages, door("http"));
         let tasks = vec![
             serve_http(http, pages, stopping.clone()),
             serve_http(otlp_http, otlp, stopping.clone()),
-            serve_grpc(otlp_grpc, receiver, stopping.clone()),
+            serve_grpc(otlp_grpc, receiver, door("otlp_grpc"), stopping.clone()),
             tokio::spawn(watcher.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping)),
         ];
@@ -143,16 +153,17 @@ struct Rooms {
 impl Rooms {
     async fn open(
         config: &Config,
-        http: SocketAddr,
-        otlp_http: SocketAddr,
+        (http, otlp_http): (SocketAddr, SocketAddr),
+        observer: &Observer,
     ) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // The folder's lock comes first: whoever holds it may touch the rest.
         let folder = Folder::open(&config.data)?;
         let access = Arc::new(Access::open(&config.data).map_err(StartError::room)?);
         let database = Database::open(&config.data).map_err(StartError::room)?;
-        let alerts = Alerts::new(&config.alert, &database, &clock).map_err(StartError::room)?;
-        let opened = store::open(folder, config.store.clone()).await?;
+        let alerts =
+            Alerts::new(&config.alert, &database, &clock, observer).map_err(StartError::room)?;
+        let opened = store::open(folder, config.store.clone(), observer.clone()).await?;
         let engine = Engine::new(opened.lake, config.sql).map_err(StartError::room)?;
         let engine = Arc::new(engine);
         let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(Arc::clone(&engine)));
@@ -183,6 +194,7 @@ impl Rooms {
             database: database.clone(),
             engine,
             store: opened.health,
+            observer: observer.clone(),
         };
         let doors = api::router(api).merge(fathomline_dashboard::router(dashboard));
         let wake = Arc::new(Notify::new());
@@ -194,6 +206,7 @@ impl Rooms {
             clock,
             endpoints: names(&config.alert),
             wake: Arc::clone(&wake),
+            observer: observer.clone(),
         });
         watcher.remember().await;
         Ok(Self {
@@ -211,6 +224,11 @@ impl Rooms {
 fn guarded(router: Router, hosts: &[String]) -> Router {
     let rules = Arc::new(HostRules::new(hosts));
     router.layer(middleware::from_fn_with_state(rules, origin::check))
+}
+
+/// Answers of a door are counted, refusals by its guards among them.
+fn counted(router: Router, door: Door) -> Router {
+    router.layer(middleware::from_fn_with_state(door, doors::count))
 }
 
 fn public_url(config: &Config, http: SocketAddr) -> String {
@@ -275,10 +293,12 @@ fn serve_http(
 fn serve_grpc(
     listener: TcpListener,
     receiver: Receiver,
+    door: Door,
     mut stopping: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let layer = ServiceBuilder::new()
+            .map_response(move |response| door.count_grpc(response))
             .map_response(receiver::grpc::final_when_too_large)
             .into_inner();
         let served = tonic::transport::Server::builder()

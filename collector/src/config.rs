@@ -13,11 +13,12 @@ use std::{
 };
 
 use fathomline_queries::{drift::Policy, engine::EngineLimits};
+use fathomline_wire::names::NOISED;
 
-use self::file::{RawAlert, RawConfig, RawDrift, RawSql, RawStore};
+use self::file::{RawAlert, RawConfig, RawDrift, RawLimits, RawSql, RawStore};
 use crate::{
     alert::{AlertSettings, Endpoint},
-    store::StoreSettings,
+    store::{Limits, StoreSettings},
     watch::WatchSettings,
 };
 
@@ -133,7 +134,9 @@ impl Config {
 
     fn check(raw: RawConfig) -> Result<Self, ConfigError> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let (store, watch) = (store(&raw.store, &raw.drift)?, watch(&raw.drift)?);
+        let mut store = store(&raw.store, &raw.drift)?;
+        store.limits = limits(&raw.limits)?;
+        let watch = watch(&raw.drift)?;
         Ok(Self {
             data: raw.data.unwrap_or_else(|| PathBuf::from("fathomline-data")),
             http: raw.http.listen.unwrap_or_else(|| loopback(8330)),
@@ -152,10 +155,33 @@ impl Config {
 
 fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError> {
     let lane = lane(drift)?;
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     Ok(StoreSettings {
         seal_after: duration("store.seal_after", raw.seal_after.as_deref(), "60s")?,
         seal_bytes: positive("store.seal_bytes", raw.seal_bytes, 64 << 20)?,
-        lane_us: i64::try_from(lane.as_micros()).unwrap_or(i64::MAX),
+        lane_us: micros(lane),
+        lateness_us: micros(lateness(drift, lane)?),
+        limits: Limits::default(),
+    })
+}
+
+fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
+    let defaults = Limits::default();
+    let count = |key, value: Option<u32>, default: u32| {
+        positive(key, value.map(u64::from), default.into())
+            .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    Ok(Limits {
+        devices: count("limits.devices", raw.devices, defaults.devices)?,
+        services: count("limits.services", raw.services, defaults.services)?,
+        cohorts: count("limits.cohorts", raw.cohorts, defaults.cohorts)?,
+        metrics: count("limits.metrics", raw.metrics, defaults.metrics)?,
+        categories: count("limits.categories", raw.categories, defaults.categories)?,
+        stream_bytes: positive(
+            "limits.stream_bytes",
+            raw.stream_bytes,
+            defaults.stream_bytes,
+        )?,
     })
 }
 
@@ -174,11 +200,7 @@ fn sql(raw: &RawSql) -> Result<EngineLimits, ConfigError> {
 
 fn watch(raw: &RawDrift) -> Result<WatchSettings, ConfigError> {
     let lane = lane(raw)?;
-    // Two lanes: at the minute, the two minutes that a device may be late.
-    let lateness = match raw.lateness.as_deref() {
-        None => lane * 2,
-        text => duration("drift.lateness", text, "")?,
-    };
+    let lateness = lateness(raw, lane)?;
     let defaults = Policy::default();
     let budget = positive(
         "drift.series_budget",
@@ -201,6 +223,14 @@ fn watch(raw: &RawDrift) -> Result<WatchSettings, ConfigError> {
         ..defaults
     };
     let settings = WatchSettings::new(lane, lateness, policy);
+    let noised = raw.metrics.iter().flatten();
+    if let Some(noised) = noised.into_iter().find(|name| name.ends_with(NOISED)) {
+        return Err(ConfigError::Value {
+            key: "drift.metrics",
+            value: noised.clone(),
+            advice: "noised counts can be negative and are not judged; name the exact metric",
+        });
+    }
     Ok(match &raw.metrics {
         None => settings,
         Some(metrics) => WatchSettings {
@@ -208,6 +238,14 @@ fn watch(raw: &RawDrift) -> Result<WatchSettings, ConfigError> {
             ..settings
         },
     })
+}
+
+/// Two lanes unless it is given: at the minute, the two minutes that a device may be late.
+fn lateness(raw: &RawDrift, lane: Duration) -> Result<Duration, ConfigError> {
+    match raw.lateness.as_deref() {
+        None => Ok(lane * 2),
+        text => duration("drift.lateness", text, ""),
+    }
 }
 
 fn lane(raw: &RawDrift) -> Result<Duration, ConfigError> {

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | `resource.rs` | resource attributes: who sends |
 //! | `points.rs` | the five point kinds |
+//! | `legacy.rs` | older names of the GenAI conventions |
 //! | `rejected.rs` | reasons, counted |
 
+mod legacy;
 mod points;
 mod rejected;
 mod resource;
@@ -29,6 +31,8 @@ pub(crate) use rejected::{Refusal, Rejected};
 pub(crate) struct Arrival {
     /// Identity headers, if our SDK sent it directly.
     pub(crate) declared: Option<Declared>,
+    /// Names the token it came with; 0 for none. A token may make only a share of what all may.
+    pub(crate) token: u64,
     /// SHA-256 of the body after inflation.
     pub(crate) digest: [u8; 32],
     /// When it arrived, microseconds since the Unix epoch.
@@ -47,6 +51,13 @@ pub(crate) struct Window {
     /// The window's sequence point, which survives a relay.
     pub(crate) sequence: Option<u64>,
     pub(crate) points: Vec<Point>,
+}
+
+impl Window {
+    /// The sender's end of the newest point.
+    pub(crate) fn latest_end(&self) -> Option<i64> {
+        self.points.iter().map(|point| point.columns.time).max()
+    }
 }
 
 /// One checked data point, in the sender's times.
@@ -138,4 +149,4 @@ fn sequence(metric: &Metric) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@
 //! | `alert` | who is told: one signed webhook a change of state |
 //! | `control` | changes that people ask for, through `access` |
 //! | `access` | who may do what; which names this server answers to |
+//! | `observe` | what the collector says of itself: `/metrics` and a log line a hand-off |
 //! | `api` | the HTTP API |
 //! | `pages` | what the dashboard asks of this collector |
 //! | `database` | changing state, in SQLite |
@@ -32,7 +33,10 @@ mod collector;
 mod config;
 mod control;
 mod database;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod intake;
+mod observe;
 mod pages;
 mod receiver;
 mod sentence;

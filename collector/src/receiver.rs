@@ -12,7 +12,7 @@
 //! | `decode.rs` | content type and encoding, limits before and after inflation, protobuf |
 //! | `reply.rs` | outcome to status, partial success, Retry-After: the only status codes |
 
-mod decode;
+pub(crate) mod decode;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod reply;
@@ -26,6 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     clock::Clock,
     intake::{self, Arrival, Refusal},
+    observe::Observer,
     store::{Outcome, Store},
 };
 
@@ -34,11 +35,21 @@ use crate::{
 pub(crate) struct Receiver {
     store: Store,
     clock: Arc<dyn Clock>,
+    observer: Observer,
 }
 
 impl Receiver {
-    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, observer: Observer) -> Self {
+        Self {
+            store,
+            clock,
+            observer,
+        }
+    }
+
+    /// Tells what became of a request before its sender is told.
+    fn tell(&self, result: &Result<Outcome, Refusal>) {
+        self.observer.answered(result, self.clock.now_us());
     }
 
     /// Reads the request into an arrival and waits until the store has decided and synced.
@@ -53,6 +64,7 @@ impl Receiver {
         let (windows, rejected) = intake::from_request(request);
         let arrival = Arrival {
             declared,
+            token: 0,
             digest,
             received_us,
             windows,

@@ -22,6 +22,8 @@ mod control;
 mod durable;
 mod folder;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod ledger;
 mod open;
 mod stall;
@@ -45,7 +47,13 @@ pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::open;
 
-use crate::intake::{Arrival, Refusal, Rejected};
+pub(crate) use ledger::{Held, Limits};
+
+use crate::{
+    intake::{Arrival, Refusal, Rejected},
+    observe::Observer,
+};
+use ledger::Rules;
 
 /// Arrivals that may wait for the writer. Full means 503 with Retry-After, never memory: at 64
 /// KiB a window this is 64 MiB.
@@ -57,6 +65,19 @@ pub(crate) struct StoreSettings {
     pub(crate) seal_after: Duration,
     pub(crate) seal_bytes: u64,
     pub(crate) lane_us: i64,
+    /// How long a lane stays open after its end; rows that come later are marked late.
+    pub(crate) lateness_us: i64,
+    pub(crate) limits: Limits,
+}
+
+impl StoreSettings {
+    fn rules(&self) -> Rules {
+        Rules {
+            limits: self.limits,
+            lane_us: self.lane_us,
+            lateness_us: self.lateness_us,
+        }
+    }
 }
 
 /// What became of a request that was not refused as a whole.
@@ -65,6 +86,16 @@ pub(crate) struct Outcome {
     pub(crate) rejected: Rejected,
     /// Points that were counted before; their sender is told they are stored, because they are.
     pub(crate) duplicates: u64,
+    /// Points that became rows.
+    pub(crate) accepted: u64,
+    /// Of these, points whose lane had closed.
+    pub(crate) late: u64,
+    /// Of these, points that count as `other`, because there are too many cohorts or categories.
+    pub(crate) folded: u64,
+    /// Boots that turned out to be alive beside another of their installation.
+    pub(crate) clones: u64,
+    /// End of the newest point that became a row, by the collector's clock; 0 if none did.
+    pub(crate) newest_us: i64,
 }
 
 /// Whether the store takes anything in. Shared with whoever says if the collector is ready.
@@ -90,6 +121,7 @@ impl StoreHealth {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     queue: mpsc::Sender<Offer>,
+    observer: Observer,
 }
 
 #[derive(Debug)]
@@ -103,12 +135,15 @@ impl Store {
     pub(crate) async fn offer(&self, arrival: Arrival) -> Result<Outcome, Refusal> {
         let (reply, answer) = oneshot::channel();
         let busy = |detail: &str| Refusal::new(Rejection::Busy, detail);
-        self.queue
-            .try_send(Offer { arrival, reply })
-            .map_err(|error| match error {
+        self.observer.queued();
+        let queued = self.queue.try_send(Offer { arrival, reply });
+        queued.map_err(|error| {
+            self.observer.unqueued();
+            match error {
                 mpsc::error::TrySendError::Full(_) => busy("the store's queue is full"),
                 mpsc::error::TrySendError::Closed(_) => busy("the store is closing"),
-            })?;
+            }
+        })?;
         answer
             .await
             .unwrap_or_else(|_| Err(busy("the store stopped before it could answer")))

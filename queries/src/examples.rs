@@ -37,6 +37,7 @@ pub(crate) fn device_columns() -> DeviceColumns {
         boot: Some("boot-1".into()),
         sequence: Some(1),
         clock: Clock::Ok,
+        late: false,
         model: "assistant".into(),
         version: "1.4.0".into(),
         variant: "0123abcd".into(),

@@ -62,6 +62,8 @@ pub struct DeviceColumns {
     pub sequence: Option<i64>,
     /// Whether `time` can be trusted.
     pub clock: Clock,
+    /// Whether it arrived after its lane had closed.
+    pub late: bool,
     /// `gen_ai.request.model`.
     pub model: String,
     /// `fathomline.model.version`.

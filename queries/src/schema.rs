@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use deltalake_core::kernel::{ArrayType, DataType as DeltaType, PrimitiveType, StructField};
 
 /// Version of the layout of the data folder; written when it is created, checked when opened.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Column that every table is partitioned by: the UTC day of `time`.
 pub const PARTITION: &str = column::DATE;
@@ -40,6 +40,7 @@ enum Type {
     Float,
     Integers,
     Floats,
+    Flag,
 }
 
 /// Column names, spelt once.
@@ -70,6 +71,8 @@ pub mod column {
     pub const SEQUENCE: &str = "sequence";
     /// ok, corrected, unknown.
     pub const CLOCK: &str = "clock";
+    /// It arrived after its lane had closed.
+    pub const LATE: &str = "late";
     /// Model name.
     pub const MODEL: &str = "model";
     /// Model version.
@@ -153,7 +156,7 @@ type Column = (&'static str, Type, bool);
 const REQUIRED: bool = false;
 const OPTIONAL: bool = true;
 
-const DEVICE_COLUMNS: [Column; 20] = [
+const DEVICE_COLUMNS: [Column; 21] = [
     (column::TIME, Type::Time, REQUIRED),
     (column::START_TIME, Type::Time, REQUIRED),
     (column::SENDER_TIME, Type::Time, REQUIRED),
@@ -166,6 +169,7 @@ const DEVICE_COLUMNS: [Column; 20] = [
     (column::BOOT, Type::Text, OPTIONAL),
     (column::SEQUENCE, Type::Integer, OPTIONAL),
     (column::CLOCK, Type::Text, REQUIRED),
+    (column::LATE, Type::Flag, REQUIRED),
     (column::MODEL, Type::Text, REQUIRED),
     (column::VERSION, Type::Text, REQUIRED),
     (column::VARIANT, Type::Text, REQUIRED),
@@ -315,6 +319,7 @@ impl Type {
             Self::Float => DataType::Float64,
             Self::Integers => list(DataType::Int64),
             Self::Floats => list(DataType::Float64),
+            Self::Flag => DataType::Boolean,
         }
     }
 
@@ -330,6 +335,7 @@ impl Type {
             Self::Float => one(PrimitiveType::Double),
             Self::Integers => list(PrimitiveType::Long),
             Self::Floats => list(PrimitiveType::Double),
+            Self::Flag => one(PrimitiveType::Boolean),
         }
     }
 }

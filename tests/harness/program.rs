@@ -82,6 +82,16 @@ pub(crate) fn chromium() -> Option<PathBuf> {
     found.map(PathBuf::from)
 }
 
+/// Prometheus's own checker, or none after saying so.
+pub(crate) fn promtool() -> Option<PathBuf> {
+    let version = Command::new("promtool").arg("--version").output();
+    let found = version.is_ok_and(|output| output.status.success());
+    if !found {
+        skipped("promtool: the program on the path; Debian has it in the package prometheus");
+    }
+    found.then(|| "promtool".into())
+}
+
 /// Says what is missing past the test runner's capture, so that a skip is seen.
 fn skipped(needs: &str) {
     assert!(

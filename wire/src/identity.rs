@@ -9,8 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::IDENTIFIER_BYTES_MAX;
 
-/// Numbers that a part of a window may have. The first part counts as the window itself.
+/// Numbers that a part of a window may have beside the first, which counts as the window itself.
 pub const PARTS: std::ops::RangeInclusive<u64> = 2..=64;
+
+/// Number of the first part.
+const FIRST_PART: u64 = 1;
+
+/// Stands between an installation and the boot that counts apart, because the installation was
+/// cloned; no identifier holds it.
+pub const CLONE_MARK: char = '~';
 
 /// One window of one boot of one installation. The same identity always means the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,7 +56,7 @@ impl fmt::Display for IdentityError {
             }
             Self::Invalid(header) => write!(
                 f,
-                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], the sequence counts from 1, parts are 2 to 64, the clock is a decimal integer"
+                "header {header} is not valid; identifiers are 1 to {IDENTIFIER_BYTES_MAX} bytes of [A-Za-z0-9_.:-], the sequence counts from 1, parts are 1 to 64, the clock is a decimal integer"
             ),
         }
     }
@@ -62,6 +69,8 @@ impl std::error::Error for IdentityError {}
 pub struct Declared {
     /// Which window this is.
     pub identity: Identity,
+    /// The body is one part of the window, perhaps its first.
+    pub is_part: bool,
     /// The sender's clock at upload, in nanoseconds since the Unix epoch.
     pub clock_unix_nano: Option<u64>,
 }
@@ -101,14 +110,17 @@ pub fn from_headers<'a>(
     if !is_sequence(identity.sequence) {
         return Err(IdentityError::Invalid(HEADER_SEQUENCE));
     }
-    if let Some(part) = get(HEADER_PART) {
-        identity.boot = boot_of_part(&identity.boot, number(HEADER_PART, part)?)?;
+    let part = get(HEADER_PART).map(|part| number(HEADER_PART, part));
+    let part = part.transpose()?;
+    if let Some(part) = part.filter(|part| *part != FIRST_PART) {
+        identity.boot = boot_of_part(&identity.boot, part)?;
     }
     let clock_unix_nano = get(HEADER_CLOCK)
         .map(|v| number(HEADER_CLOCK, v))
         .transpose()?;
     Ok(Some(Declared {
         identity,
+        is_part: part.is_some(),
         clock_unix_nano,
     }))
 }
@@ -130,6 +142,13 @@ pub fn is_of_boot(identity_boot: &str, boot: &str) -> bool {
     };
     let part = rest.strip_prefix(':').and_then(|part| part.parse().ok());
     rest.is_empty() || part.is_some_and(|part| PARTS.contains(&part))
+}
+
+/// The installation behind a device of the tables: a cloned one counts once for each boot.
+pub fn installation_of(device: &str) -> &str {
+    device
+        .split_once(CLONE_MARK)
+        .map_or(device, |(installation, _)| installation)
 }
 
 /// Whether a window may have this number: windows are counted from 1, in 63 bits.
@@ -178,17 +197,9 @@ mod tests {
     fn a_part_counts_under_a_boot_of_its_own() {
         assert_eq!(boot_of("b-1", "2"), Ok("b-1:2".into()));
         assert_eq!(boot_of("b-1", "64"), Ok("b-1:64".into()));
+        assert_eq!(boot_of("b-1", "1"), Ok("b-1".into()), "the window itself");
         let invalid = Err(IdentityError::Invalid(HEADER_PART));
-        for part in [
-            "0",
-            "1",
-            "65",
-            "",
-            "-2",
-            "+2",
-            "two",
-            "99999999999999999999",
-        ] {
+        for part in ["0", "65", "", "-2", "+2", "two", "99999999999999999999"] {
             assert_eq!(boot_of("b-1", part), invalid, "{part:?}");
         }
         // A boot that leaves no room for the part would be no identifier any more.
@@ -197,6 +208,12 @@ mod tests {
             Ok(64)
         );
         assert_eq!(boot_of(&"b".repeat(62), "64"), invalid);
+    }
+
+    #[test]
+    fn a_clone_is_of_its_installation() {
+        assert_eq!(installation_of("i-1~0a1b2c3d"), "i-1");
+        assert_eq!(installation_of("i-1"), "i-1");
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub const HEADER_BOOT: &str = "fathomline-boot";
 pub const HEADER_SEQUENCE: &str = "fathomline-sequence";
 /// Header: the sender's clock at upload, nanoseconds since the Unix epoch.
 pub const HEADER_CLOCK: &str = "fathomline-clock-unix-nano";
-/// Header: which part of a window that was too large for one request, from 2 upwards.
+/// Header: which part of a window that was too large for one request; 1 is the first, which counts
+/// as the window itself.
 pub const HEADER_PART: &str = "fathomline-part";
 /// Header of a reply: milliseconds to wait between two windows of a backlog.
 pub const HEADER_PACE: &str = "fathomline-pace-milliseconds";
@@ -97,6 +98,15 @@ pub const ENERGY_SOURCES: [&str; 5] = [
 pub const ENERGY_SCOPES: [&str; 4] = ["package", "gpu", "module", "device"];
 /// Stands for every category beyond those declared.
 pub const OTHER: &str = "other";
+
+/// Older name, taken in and never sent: input and output tokens by [`LEGACY_TOKEN_TYPE`].
+pub const LEGACY_TOKEN_USAGE: &str = "gen_ai.client.token.usage";
+/// Point, on [`LEGACY_TOKEN_USAGE`]: input or output.
+pub const LEGACY_TOKEN_TYPE: &str = "gen_ai.token.type";
+/// Older name of [`PROVIDER_NAME`].
+pub const LEGACY_PROVIDER: &str = "gen_ai.system";
+/// Older name of [`ENVIRONMENT`].
+pub const LEGACY_ENVIRONMENT: &str = "deployment.environment";
 
 /// Duration of the whole operation.
 pub const OPERATION_DURATION: &str = "gen_ai.client.operation.duration";

@@ -32,7 +32,7 @@ pub enum Rejection {
     TooLong,
     /// The point's kind cannot be stored (a summary, say).
     Kind,
-    /// The sender has more series than the collector remembers.
+    /// The sender made more names or series than its share, or than the collector remembers.
     Cardinality,
     /// The collector has no room at present; the same request may succeed later.
     Busy,
@@ -94,7 +94,7 @@ impl Rejection {
                 "this installation, boot and sequence arrived before with other bytes; set the record aside and go on"
             }
             Self::TooOld => {
-                "the window is older than what the collector remembers of its boot (30 days, 1,024 gaps); it cannot be counted once"
+                "the window is older than what the collector remembers of its boot (30 days, 64 gaps, 1,024 boots a device); it cannot be counted once"
             }
             Self::Scale => "the exponential histogram's scale must be between -10 and 20",
             Self::Counts => {
@@ -111,7 +111,9 @@ impl Rejection {
             Self::Kind => {
                 "send sums, gauges, histograms or exponential histograms; summaries are not stored"
             }
-            Self::Cardinality => "too many series; drop unbounded attributes before sending",
+            Self::Cardinality => {
+                "this device or token made its share of services, cohorts, metrics, categories, devices or series, or there are as many as the collector keeps; drop unbounded attributes before sending, or raise the limits"
+            }
             Self::Busy => "the collector has no room at present; retry after the time it gives",
         }
     }

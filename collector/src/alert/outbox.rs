@@ -16,6 +16,7 @@ use crate::{
         Database, DatabaseError, events,
         outbox::{self, Attempt, Due, Fate},
     },
+    observe::Observer,
 };
 
 /// Letters taken from the table at once; more are taken when these are done.
@@ -27,6 +28,7 @@ pub(crate) struct Outbox {
     database: Database,
     clock: Arc<dyn Clock>,
     retry: Vec<Duration>,
+    observer: Observer,
 }
 
 impl Outbox {
@@ -35,12 +37,14 @@ impl Outbox {
         database: Database,
         clock: Arc<dyn Clock>,
         retry: Vec<Duration>,
+        observer: Observer,
     ) -> Self {
         Self {
             webhook,
             database,
             clock,
             retry,
+            observer,
         }
     }
 
@@ -95,6 +99,12 @@ impl Outbox {
             jitter(&due.letter.event_id, number),
         );
         self.log(&due, &reply, fate);
+        self.observer.delivered(match fate {
+            Fate::Delivered => "delivered",
+            Fate::RetryAt(_) => "retried",
+            Fate::Failed => "given_up",
+            Fate::Stopped => "stopped",
+        });
         let attempt = Attempt {
             number,
             started_us,

@@ -37,6 +37,7 @@ fn state(folder: &std::path::Path) -> ApiState {
         database,
         engine: Arc::new(Engine::new(lake, EngineLimits::default()).unwrap()),
         store: StoreHealth::good(),
+        observer: Observer::default(),
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) struct RawConfig {
     pub(super) http: RawHttp,
     pub(super) otlp: RawOtlp,
     pub(super) store: RawStore,
+    pub(super) limits: RawLimits,
     pub(super) sql: RawSql,
     pub(super) drift: RawDrift,
     pub(super) alert: RawAlert,
@@ -40,6 +41,22 @@ pub(super) struct RawOtlp {
 pub(super) struct RawStore {
     pub(super) seal_after: Option<String>,
     pub(super) seal_bytes: Option<u64>,
+}
+
+/// Most of everything, all senders together; a token may make a quarter of each.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub(super) devices: Option<u32>,
+    pub(super) services: Option<u32>,
+    /// Combinations of service, class, model, version and variant.
+    pub(super) cohorts: Option<u32>,
+    /// Metrics beyond those of the contract.
+    pub(super) metrics: Option<u32>,
+    /// Values of categories, labels among them.
+    pub(super) categories: Option<u32>,
+    /// Memory of the streams that are told apart by their intervals.
+    pub(super) stream_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

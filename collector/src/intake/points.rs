@@ -7,20 +7,21 @@ use fathomline_wire::{
     identity::is_label,
     limits::{ATTRIBUTE_VALUE_BYTES_MAX, COUNTER_MAX},
     names::{self, Kind},
+    noise,
     rejection::Rejection,
 };
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     metrics::v1::{
         AggregationTemporality, DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint,
-        Metric, NumberDataPoint, exponential_histogram_data_point, metric,
+        Metric, NumberDataPoint, Sum, exponential_histogram_data_point, metric,
         number_data_point::Value,
     },
 };
 use sha2::{Digest, Sha256};
 
 use super::{
-    Point, PointBody, Rejected, Temporality,
+    Point, PointBody, Rejected, Temporality, legacy,
     resource::{self, Sender},
 };
 
@@ -228,7 +229,9 @@ impl Shared<'_> {
         if start_us > end_us && temporality != Temporality::Gauge {
             return Err(Rejection::Time);
         }
-        let text = |name| resource::value(attributes, name);
+        let text = |name| legacy::value(attributes, name);
+        let named = legacy::metric(&self.metric.name, &self.metric.unit, attributes);
+        let (metric, unit) = named;
         let sender = self.sender;
         let optional = |value: &String| (!value.is_empty()).then(|| value.clone());
         let columns = DeviceColumns {
@@ -243,19 +246,20 @@ impl Shared<'_> {
             boot: optional(&sender.boot),
             sequence: None,
             clock: fathomline_queries::rows::Clock::Ok,
+            late: false,
             model: text(names::REQUEST_MODEL).unwrap_or_default(),
             version: text(names::MODEL_VERSION).unwrap_or_default(),
             variant: text(names::MODEL_VARIANT).unwrap_or_default(),
             quantization: text(names::MODEL_QUANTIZATION),
             operation: text(names::OPERATION_NAME),
             provider: text(names::PROVIDER_NAME),
-            metric: self.metric.name.clone(),
-            unit: self.metric.unit.clone(),
+            metric: metric.to_owned(),
+            unit: unit.to_owned(),
         };
         if !texts(&columns).all(|text| resource::is_kept(text)) {
             return Err(Rejection::TooLong);
         }
-        let category = self.category(attributes);
+        let category = category(metric, attributes);
         Ok(Point {
             stream: self.stream(attributes),
             columns,
@@ -263,14 +267,6 @@ impl Shared<'_> {
             temporality,
             body,
         })
-    }
-
-    /// The bounded category of a metric that has one. Anything that is not a label counts as
-    /// `other`: a hostile device must not be able to store text here.
-    fn category(&self, attributes: &[KeyValue]) -> Option<String> {
-        let attribute = names::category_attribute(&self.metric.name)?;
-        let value = resource::value(attributes, attribute).filter(|value| is_label(value));
-        Some(value.unwrap_or_else(|| names::OTHER.into()))
     }
 
     fn stream(&self, attributes: &[KeyValue]) -> u128 {
@@ -289,6 +285,24 @@ impl Shared<'_> {
     }
 }
 
+/// The bounded category of a metric that has one. Anything that is neither a label nor, on noised
+/// counts, a cell counts as `other`: a hostile device must not be able to store text here.
+fn category(metric: &str, attributes: &[KeyValue]) -> Option<String> {
+    let attribute = names::category_attribute(metric)?;
+    let is_kept = match attribute {
+        names::CELL => is_cell,
+        _ => is_label,
+    };
+    let value = resource::value(attributes, attribute).filter(|value| is_kept(value));
+    Some(value.unwrap_or_else(|| names::OTHER.into()))
+}
+
+/// One spelling for each cell, so that its counts add up.
+fn is_cell(value: &str) -> bool {
+    let parsed = noise::parse(value);
+    parsed.is_some_and(|(scale, index)| format!("{scale}:{index}") == value)
+}
+
 /// Attributes of the point that are stored.
 fn texts(columns: &DeviceColumns) -> impl Iterator<Item = &String> {
     let optional = [&columns.quantization, &columns.operation, &columns.provider];
@@ -296,9 +310,16 @@ fn texts(columns: &DeviceColumns) -> impl Iterator<Item = &String> {
     texts.into_iter().chain(optional.into_iter().flatten())
 }
 
-/// A metric of the contract comes as what the contract says it is: detectors merge its points.
+/// A metric of the contract comes as what the contract says it is: detectors merge its points, and
+/// noised counts are integers that may be negative, of one interval each.
 fn fits_contract(metric: &Metric) -> bool {
-    let Some(contract) = names::metric(&metric.name) else {
+    if metric.name.ends_with(names::NOISED) {
+        return match &metric.data {
+            Some(metric::Data::Sum(sum)) => is_noised(sum),
+            _ => false,
+        };
+    }
+    let Some(contract) = names::metric(legacy::kind_of(&metric.name)) else {
         return true;
     };
     match &metric.data {
@@ -309,6 +330,12 @@ fn fits_contract(metric: &Metric) -> bool {
         Some(metric::Data::Gauge(_)) => contract.kind == Kind::Gauge,
         Some(metric::Data::Summary(_)) | None => true,
     }
+}
+
+fn is_noised(sum: &Sum) -> bool {
+    let is_delta = temporality(sum.aggregation_temporality) == Some(Temporality::Delta);
+    let mut points = sum.data_points.iter();
+    is_delta && !sum.is_monotonic && points.all(|p| matches!(p.value, Some(Value::AsInt(_)) | None))
 }
 
 fn is_counter(value: i64, temporality: Temporality, rises: bool) -> bool {

@@ -40,6 +40,11 @@ impl Rejected {
         self.0.values().sum()
     }
 
+    /// Each reason with its points.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Rejection, u64)> {
+        self.0.iter().map(|(reason, points)| (*reason, *points))
+    }
+
     #[cfg(test)]
     pub(crate) fn of(&self, reason: Rejection) -> u64 {
         self.0.get(&reason).copied().unwrap_or(0)

@@ -9,6 +9,8 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use super::legacy;
+
 /// What is kept of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sender {
@@ -31,7 +33,7 @@ pub(super) fn read(resource: Option<&Resource>) -> Sender {
     let boot = text(names::SERVICE_INSTANCE_ID);
     let mut sender = Sender {
         service: text(names::SERVICE_NAME),
-        environment: value(attributes, names::ENVIRONMENT),
+        environment: legacy::value(attributes, names::ENVIRONMENT),
         device: value(attributes, names::DEVICE_ID).unwrap_or_else(|| boot.clone()),
         device_class: text(names::DEVICE_CLASS),
         site: value(attributes, names::SITE),

@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     metrics::v1::{
         AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint,
-        NumberDataPoint, ScopeMetrics, Sum, exponential_histogram_data_point::Buckets,
-        number_data_point,
+        Histogram, HistogramDataPoint, NumberDataPoint, ScopeMetrics, Sum,
+        exponential_histogram_data_point::Buckets, number_data_point,
     },
     resource::v1::Resource,
 };
@@ -85,6 +85,136 @@ fn counter(value: number_data_point::Value, time_unix_nano: u64) -> metric::Data
         aggregation_temporality: AggregationTemporality::Delta as i32,
         is_monotonic: true,
     })
+}
+
+/// Requests of every kind that decoders should survive mutations of.
+pub(crate) fn requests() -> Vec<ExportMetricsServiceRequest> {
+    let time = 1_699_999_990_000_000_000;
+    let explicit = HistogramDataPoint {
+        start_time_unix_nano: time - 10_000_000_000,
+        time_unix_nano: time,
+        count: 3,
+        sum: Some(0.9),
+        explicit_bounds: vec![0.1, 0.5],
+        bucket_counts: vec![1, 1, 1],
+        attributes: vec![attribute(names::LEGACY_TOKEN_TYPE, "input")],
+        ..HistogramDataPoint::default()
+    };
+    let explicit = |temporality: AggregationTemporality| {
+        metric::Data::Histogram(Histogram {
+            data_points: vec![explicit.clone()],
+            aggregation_temporality: temporality as i32,
+        })
+    };
+    let exponential = exponential(ExponentialHistogramDataPoint {
+        time_unix_nano: time,
+        scale: 3,
+        count: 4,
+        zero_count: 1,
+        sum: Some(3.0),
+        positive: Some(Buckets {
+            offset: -2,
+            bucket_counts: vec![1, 1],
+        }),
+        negative: Some(Buckets {
+            offset: 5,
+            bucket_counts: vec![1],
+        }),
+        ..ExponentialHistogramDataPoint::default()
+    });
+    let number = number_data_point::Value::AsInt(7);
+    vec![
+        request(vec![
+            metric(names::OUTPUT_LABEL, counter(number, time)),
+            metric(names::OUTPUT_SURPRISAL, exponential),
+        ]),
+        request(vec![
+            metric("app.latency", explicit(AggregationTemporality::Cumulative)),
+            metric(
+                names::LEGACY_TOKEN_USAGE,
+                explicit(AggregationTemporality::Delta),
+            ),
+        ]),
+    ]
+}
+
+#[test]
+fn older_names_are_stored_under_the_current_ones() {
+    let time_unix_nano = 1_000_000;
+    let point = |kind: &str| HistogramDataPoint {
+        time_unix_nano,
+        count: 1,
+        explicit_bounds: vec![1.0, 4.0],
+        bucket_counts: vec![0, 1, 0],
+        attributes: vec![
+            attribute(names::LEGACY_TOKEN_TYPE, kind),
+            attribute(names::LEGACY_PROVIDER, "candle"),
+        ],
+        ..HistogramDataPoint::default()
+    };
+    let usage = metric::Data::Histogram(Histogram {
+        data_points: ["input", "output", "completion", "image"]
+            .map(point)
+            .to_vec(),
+        aggregation_temporality: AggregationTemporality::Delta as i32,
+    });
+    let mut request = request(vec![metric(names::LEGACY_TOKEN_USAGE, usage)]);
+    let resource = request.resource_metrics[0].resource.as_mut().unwrap();
+    let environment = attribute(names::LEGACY_ENVIRONMENT, "staging");
+    resource.attributes.push(environment);
+    let (windows, rejected) = from_request(&request);
+    assert!(rejected.is_empty());
+    let found: Vec<_> = windows[0]
+        .points
+        .iter()
+        .map(|point| {
+            assert_eq!(point.columns.provider.as_deref(), Some("candle"));
+            assert_eq!(point.columns.environment.as_deref(), Some("staging"));
+            (point.columns.metric.as_str(), point.columns.unit.as_str())
+        })
+        .collect();
+    let tokens = "{token}";
+    let expected = [
+        (names::INPUT_TOKENS, tokens),
+        (names::OUTPUT_TOKENS, tokens),
+        (names::OUTPUT_TOKENS, tokens),
+        // Neither in nor out: it stays what it was called.
+        (names::LEGACY_TOKEN_USAGE, "1"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn noised_counts_keep_their_cell_and_their_sign() {
+    let name = format!("{}{}", names::OUTPUT_SURPRISAL, names::NOISED);
+    let point = |cell: &str, value: i64| NumberDataPoint {
+        time_unix_nano: 1_000_000,
+        attributes: vec![
+            attribute(names::CELL, cell),
+            attribute(names::PRIVACY_EPSILON, "0.5"),
+        ],
+        value: Some(number_data_point::Value::AsInt(value)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum {
+        data_points: vec![point("1:-8", -7), point("1:7", 3), point("+1:07", 1)],
+        aggregation_temporality: AggregationTemporality::Delta as i32,
+        is_monotonic: false,
+    };
+    let rising = Sum {
+        is_monotonic: true,
+        ..sum.clone()
+    };
+    let metrics = [sum, rising].map(|sum| metric(&name, metric::Data::Sum(sum)));
+    let (windows, rejected) = from_request(&request(metrics.into()));
+    assert_eq!(rejected.of(Rejection::Kind), 3, "they do not only rise");
+    let points = windows[0].points.iter();
+    let found: Vec<_> = points
+        .map(|point| (point.category.as_deref().unwrap(), point.body.clone()))
+        .collect();
+    let expected = [("1:-8", -7), ("1:7", 3), (names::OTHER, 1)];
+    let expected = expected.map(|(cell, value)| (cell, PointBody::Integer(value)));
+    assert_eq!(found, expected);
 }
 
 #[test]

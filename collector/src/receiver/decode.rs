@@ -58,7 +58,7 @@ pub(super) fn inflated<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a
 }
 
 /// Reads the message.
-pub(super) fn metrics_request(body: &[u8]) -> Result<ExportMetricsServiceRequest, Refusal> {
+pub(crate) fn metrics_request(body: &[u8]) -> Result<ExportMetricsServiceRequest, Refusal> {
     ExportMetricsServiceRequest::decode(body).map_err(|error| {
         Refusal::new(
             Rejection::Malformed,

@@ -10,7 +10,7 @@ use prost::Message;
 use tonic::{Request, Status, codec::CompressionEncoding};
 
 use super::{Receiver, digest, reply};
-use crate::intake::Refusal;
+use crate::{intake::Refusal, store::Outcome};
 
 const STATUS_HEADER: &str = "grpc-status";
 const OUT_OF_RANGE: &[u8] = b"11";
@@ -46,12 +46,24 @@ impl MetricsService for Receiver {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        let result = self.take(&request).await;
+        self.tell(&result);
+        match result {
+            Ok(outcome) => Ok(tonic::Response::new(reply::to_message(&outcome))),
+            Err(refusal) => Err(reply::to_grpc(&refusal)),
+        }
+    }
+}
+
+impl Receiver {
+    async fn take(
+        &self,
+        request: &Request<ExportMetricsServiceRequest>,
+    ) -> Result<Outcome, Refusal> {
         let metadata = request.metadata();
         let declared =
             identity::from_headers(|name| metadata.get(name).and_then(|value| value.to_str().ok()))
-                .map_err(|error| {
-                    reply::to_grpc(&Refusal::new(Rejection::Malformed, error.to_string()))
-                })?;
+                .map_err(|error| Refusal::new(Rejection::Malformed, error.to_string()))?;
         let message = request.get_ref();
         // Fields are encoded in one order, so equal messages have equal digests; only senders
         // with an identity need one.
@@ -59,9 +71,6 @@ impl MetricsService for Receiver {
             Some(_) => digest(&message.encode_to_vec()),
             None => [0; 32],
         };
-        match self.accept(message, declared, digest).await {
-            Ok(outcome) => Ok(tonic::Response::new(reply::to_message(&outcome))),
-            Err(refusal) => Err(reply::to_grpc(&refusal)),
-        }
+        self.accept(message, declared, digest).await
     }
 }

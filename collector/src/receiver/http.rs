@@ -27,7 +27,9 @@ async fn export_metrics(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    reply::to_http(export(&receiver, &headers, body).await)
+    let result = export(&receiver, &headers, body).await;
+    receiver.tell(&result);
+    reply::to_http(result)
 }
 
 async fn export(receiver: &Receiver, headers: &HeaderMap, body: Body) -> Result<Outcome, Refusal> {

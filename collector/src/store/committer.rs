@@ -1,13 +1,20 @@
 //! Sealed segments to Delta commits: one commit a table, then one swap, then the checkpoint,
 //! then the log segment goes. In that order, so that a crash anywhere replays into the same state.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use datafusion::catalog::TableProvider;
 use deltalake_core::DeltaTableError;
 use fathomline_queries::{lake::Lake, rows::RowError, schema::Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
+
+use crate::observe::{Commit, Observer};
 
 use super::{
     Folder, folder::write_durably, ledger::Ledger, stall, tables::Tables, wal, writer::Sealed,
@@ -27,6 +34,7 @@ pub(super) struct Committer {
     pub(super) folder: Arc<Folder>,
     pub(super) tables: Arc<Mutex<Tables>>,
     pub(super) lane_us: i64,
+    pub(super) observer: Observer,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +58,20 @@ impl Committer {
     pub(super) async fn run(self, mut sealed: mpsc::UnboundedReceiver<Sealed>, lake: Arc<Lake>) {
         while let Some(segment) = sealed.recv().await {
             loop {
+                let began = Instant::now();
                 match self.commit(&segment).await {
                     Ok(committed) => {
                         lake.publish(committed, segment.segment);
+                        self.observer.committed(Commit {
+                            segment: segment.segment,
+                            rows: segment.rows.len(),
+                            took: began.elapsed(),
+                        });
                         break;
                     }
                     Err(error) => {
                         tracing::error!(%error, segment = segment.segment, "cannot commit a log segment; trying again");
+                        self.observer.commit_failed();
                         tokio::time::sleep(RETRY_AFTER).await;
                     }
                 }
@@ -87,6 +102,7 @@ impl Committer {
                 .await
                 .map_err(at)?;
             committed.push((table, tables.provider(table).await.map_err(at)?));
+            self.observer.files(table, tables.files(table));
         }
         let folder = self.folder.log();
         write_checkpoint(&folder, *segment, ledger)?;

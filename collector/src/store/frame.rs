@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Entry;
 
 /// First byte of every frame; another one is another layout.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 /// Admitted rows and what the ledger must remember of them.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,11 @@ pub(crate) enum FrameError {
 impl Frame {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.distributions.is_empty() && self.measurements.is_empty()
+    }
+
+    /// How many device rows it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.distributions.len() + self.measurements.len()
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FrameError> {

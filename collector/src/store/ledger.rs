@@ -2,50 +2,57 @@
 //!
 //! In: an arrival. Out: a decision (rows to store, entries to remember, reasons for no), or a
 //! refusal of the whole request. Live and at replay the same [`Entry`]s lead to the same state,
-//! so a crash between any two steps cannot change what counts. Never: IO, or a clock; the
-//! arrival carries the time it was received.
+//! and sealing a segment forgets the same, so a crash between any two steps cannot change what
+//! counts. Never: IO, or a clock; the arrival carries the time it was received.
 //!
 //! - Our SDK, direct: per boot a high-water sequence, the gaps below it and recent body digests
-//!   (`ledger/boots.rs`).
-//! - Our SDK through a relay, and foreign senders: per stream the last intervals, or the last
-//!   cumulative point (`ledger/streams.rs`).
+//!   (`ledger/boots.rs`), boots of one installation together (`ledger/devices.rs`).
+//! - Our SDK through a relay or in parts, and foreign senders: per stream the last intervals, or
+//!   the last cumulative point (`ledger/streams.rs`).
+//! - Everyone: what may be made new, and by whom (`ledger/names.rs`, `ledger/limits.rs`).
+//! - Whose clock says what (`ledger/times.rs`), and who is who (`ledger/keys.rs`).
 
 mod boots;
+mod devices;
+mod keys;
+mod limits;
+mod names;
 mod streams;
+mod times;
 
-use std::collections::BTreeMap;
-
-use fathomline_queries::rows::{Clock, DistributionRow, MeasurementKind, MeasurementRow};
+use fathomline_queries::rows::{DistributionRow, MeasurementKind, MeasurementRow};
 use fathomline_wire::{
-    identity::{self, Identity},
+    identity::{CLONE_MARK, Identity},
     rejection::Rejection,
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::limits::{Limits, Rules};
 use self::{
-    boots::{Boot, Seen},
-    streams::{Stream, Verdict},
+    boots::Seen,
+    devices::{Contact, Devices, Place},
+    keys::{boot_key, check_sender, digest_key, no_window, place, relayed_identity, sender_key},
+    names::{Kind, Maker, Names},
+    streams::{Streams, Verdict},
+    times::Times,
 };
 use super::{Outcome, frame::Frame};
 use crate::intake::{Arrival, Point, PointBody, Refusal, Temporality, Window};
 
-/// Boots are remembered this long; windows older than that cannot be counted once any more.
+/// Boots and streams are remembered this long; what is older cannot be counted once any more.
 const BOOTS_REMEMBERED_US: i64 = 30 * 86_400_000_000;
-
-/// Streams that are remembered; more are rejected rather than counted twice.
-const STREAMS_MAX: usize = 200_000;
 
 /// Clocks that differ by less are taken as they are: transfer and queueing look the same.
 const CLOCK_TOLERANCE_US: i64 = 2_000_000;
 
-/// A window that claims to end further in the future has no usable time.
-const FUTURE_MAX_US: i64 = 60_000_000;
-
 /// Everything the collector remembers in order to count once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ledger {
-    boots: BTreeMap<(String, String), Boot>,
-    streams: BTreeMap<u128, Stream>,
+    /// The latest receipt of anything; what is forgotten is counted back from it.
+    latest_us: i64,
+    devices: Devices,
+    streams: Streams,
+    names: Names,
 }
 
 /// One thing to remember; what the log holds and replay applies.
@@ -53,17 +60,25 @@ pub(crate) struct Ledger {
 pub(crate) enum Entry {
     /// A window of our SDK was counted.
     Window {
-        identity: Identity,
-        /// Start of the body's digest; none if a relay brought it, perhaps in parts.
-        digest: Option<u64>,
-        /// What to add to the boot's times, frozen at first contact.
-        offset_us: i64,
-        seen_us: i64,
+        place: Place,
+        contact: Contact,
+        token: u64,
     },
     /// A point of a stream was counted.
     Point {
         stream: u128,
+        device: u128,
+        token: u64,
+        seen_us: i64,
         counted: streams::Counted,
+    },
+    /// Something was made, or seen again after a day.
+    Name {
+        kind: Kind,
+        name: String,
+        device: u128,
+        token: u64,
+        seen_us: i64,
     },
 }
 
@@ -74,195 +89,366 @@ pub(crate) struct Decision {
     pub(crate) outcome: Outcome,
 }
 
-/// How a window's points are told apart from repeats.
+/// How much the ledger holds, for those who watch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) devices: usize,
+    pub(crate) boots: usize,
+    pub(crate) cloned_boots: usize,
+    /// Windows between the first and the last of a boot that never came.
+    pub(crate) missing_windows: u64,
+    pub(crate) streams: usize,
+    pub(crate) stream_bytes: u64,
+    /// Services, cohorts, metrics, categories.
+    pub(crate) names: [(Kind, usize); 4],
+}
+
+/// Who sends a window, and how its points are told apart from repeats.
 struct Basis {
-    offset_us: i64,
+    maker: Maker,
+    times: Times,
     /// Points are admitted one by one, by their stream's intervals.
     by_stream: bool,
+    /// It has an identity: what its streams cannot remember is counted all the same.
+    is_identified: bool,
+    whole: Whole,
     sequence: Option<i64>,
+    /// What stands for the device instead, because its installation was cloned.
+    counts_as: Option<String>,
+}
+
+/// Windows of the same boot that were counted without their streams.
+#[derive(Clone, Copy)]
+struct Whole {
+    /// The sender's end of the newest.
+    end_us: i64,
+    /// Some before it never came.
+    has_gaps: bool,
+}
+
+impl Whole {
+    const NONE: Self = Self {
+        end_us: i64::MIN,
+        has_gaps: false,
+    };
+}
+
+/// What [`Ledger::admit`] has in hand while it decides.
+struct Case<'a> {
+    rules: &'a Rules,
+    received_us: i64,
+    token: u64,
+    decision: Decision,
+}
+
+impl Case<'_> {
+    /// A point from a relay of a time that came before, whole and direct: it is a copy, unless
+    /// windows are missing there. Then it cannot be told.
+    fn copy_of_whole(&mut self, whole: Whole) {
+        let outcome = &mut self.decision.outcome;
+        match whole.has_gaps {
+            true => outcome.rejected.add(Rejection::TooOld, 1),
+            false => outcome.duplicates += 1,
+        }
+    }
 }
 
 impl Ledger {
     /// Decides what of an arrival counts and remembers it.
-    pub(crate) fn admit(&mut self, arrival: Arrival) -> Result<Decision, Refusal> {
-        let mut decision = Decision::default();
-        decision.outcome.rejected = arrival.rejected.clone();
-        let received_us = arrival.received_us;
-        if arrival.declared.is_some() {
-            let windows = arrival.windows.len();
-            let Some(basis) = self.admit_direct(&arrival, &mut decision)? else {
-                let points = arrival
-                    .windows
-                    .iter()
-                    .map(|window| window.points.len() as u64);
-                decision.outcome = Outcome {
-                    duplicates: points.sum(),
-                    ..Outcome::default()
-                };
-                return Ok(decision);
-            };
-            debug_assert!(windows <= 1);
+    pub(crate) fn admit(&mut self, arrival: Arrival, rules: &Rules) -> Result<Decision, Refusal> {
+        let mut case = Case {
+            rules,
+            received_us: arrival.received_us,
+            token: arrival.token,
+            decision: Decision::default(),
+        };
+        case.decision.outcome.rejected = arrival.rejected.clone();
+        if arrival.declared.is_none() {
             for window in arrival.windows {
-                self.admit_points(window, &basis, received_us, &mut decision);
+                self.admit_relayed(window, &mut case);
             }
-        } else {
-            for window in arrival.windows {
-                self.admit_relayed(window, received_us, &mut decision);
-            }
+            return Ok(case.decision);
         }
-        Ok(decision)
+        let Some(basis) = self.admit_direct(&arrival, &mut case)? else {
+            let windows = arrival.windows.iter();
+            case.decision.outcome = Outcome {
+                duplicates: windows.map(|window| window.points.len() as u64).sum(),
+                ..Outcome::default()
+            };
+            return Ok(case.decision);
+        };
+        for window in arrival.windows {
+            self.admit_points(window, &basis, &mut case);
+        }
+        Ok(case.decision)
     }
 
     /// Brings the ledger to where it was when `entry` was written.
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::Window {
-                identity,
-                digest,
-                offset_us,
+                place,
+                contact,
+                token,
+            } => {
+                self.meet(place.device, *token, contact.seen_us);
+                if let Some(device) = self.devices.get_mut(place.device) {
+                    device.count(*place, contact);
+                }
+            }
+            Entry::Point {
+                stream,
+                device,
+                token,
+                seen_us,
+                counted,
+            } => {
+                self.meet(*device, *token, *seen_us);
+                let grown = self.streams.insert((*stream, *device), counted, *seen_us);
+                self.devices.grow(&grown);
+            }
+            Entry::Name {
+                kind,
+                name,
+                device,
+                token,
                 seen_us,
             } => {
-                let key = (identity.installation.clone(), identity.boot.clone());
-                let boot = self
-                    .boots
-                    .entry(key)
-                    .or_insert_with(|| Boot::new(*offset_us));
-                boot.insert(identity.sequence, *digest, *seen_us);
-            }
-            Entry::Point { stream, counted } => {
-                self.streams.entry(*stream).or_default().insert(counted);
+                self.meet(*device, *token, *seen_us);
+                let maker = Maker {
+                    device: *device,
+                    token: *token,
+                };
+                self.names.insert(*kind, name, maker, *seen_us);
             }
         }
     }
 
-    /// Forgets boots that were silent for longer than they are remembered, counted back from the
-    /// last window of any boot.
+    /// Forgets what was silent for longer than it is remembered, counted back from the last receipt
+    /// of anything. Sealing a segment does it, at replay too.
     pub(crate) fn forget(&mut self) {
-        let latest = self.boots.values().map(Boot::seen_us).max().unwrap_or(0);
-        self.boots
-            .retain(|_, boot| latest - boot.seen_us() < BOOTS_REMEMBERED_US);
+        for grown in self.streams.forget(self.latest_us) {
+            self.devices.grow(&grown);
+        }
+        self.names.forget(self.latest_us);
+        self.devices.forget(self.latest_us);
     }
 
-    fn remember(&mut self, entry: Entry, decision: &mut Decision) {
+    pub(crate) fn held(&self) -> Held {
+        let kinds = [Kind::Service, Kind::Cohort, Kind::Metric, Kind::Category];
+        let mut held = Held {
+            devices: self.devices.len(),
+            boots: 0,
+            cloned_boots: 0,
+            missing_windows: 0,
+            streams: self.streams.len(),
+            stream_bytes: self.streams.bytes(),
+            names: kinds.map(|kind| (kind, self.names.len(kind))),
+        };
+        for boot in self.devices.boots().filter(|boot| !boot.is_part) {
+            held.boots += 1;
+            held.cloned_boots += usize::from(boot.cloned);
+            held.missing_windows += boot.missing();
+        }
+        held
+    }
+
+    fn meet(&mut self, device: u128, token: u64, seen_us: i64) {
+        self.latest_us = self.latest_us.max(seen_us);
+        self.devices.meet(device, token, seen_us);
+    }
+
+    fn remember(&mut self, entry: Entry, case: &mut Case<'_>) {
         self.apply(&entry);
-        decision.frame.entries.push(entry);
+        case.decision.frame.entries.push(entry);
     }
 
     /// A window with identity headers. `None` if exactly these bytes were counted before.
     fn admit_direct(
         &mut self,
         arrival: &Arrival,
-        decision: &mut Decision,
+        case: &mut Case<'_>,
     ) -> Result<Option<Basis>, Refusal> {
-        let Some(declared) = &arrival.declared else {
-            return Ok(None);
+        let (Some(declared), Some(window)) = (&arrival.declared, arrival.windows.first()) else {
+            return Err(no_window(0));
         };
         let identity = &declared.identity;
         check_sender(identity, &arrival.windows)?;
-        let digest = short(&arrival.digest);
-        let known = self
-            .boots
-            .get(&(identity.installation.clone(), identity.boot.clone()));
-        let seen = known.map_or(Seen::New, |boot| boot.seen(identity.sequence, digest));
-        let by_stream = match seen {
-            Seen::New => false,
-            Seen::Relayed => true,
+        let refuse = |reason| Err(Refusal::new(reason, identity.to_string()));
+        let place = place(identity, &window.boot);
+        let digest = digest_key(&arrival.digest);
+        let device = self.devices.get(place.device);
+        let known = device.and_then(|device| device.boot(place.boot));
+        let mut by_stream = declared.is_part;
+        match known.map_or(Seen::New, |boot| boot.seen(identity.sequence, digest)) {
+            Seen::New => {}
+            Seen::ByStream => by_stream = true,
             Seen::Repeat => return Ok(None),
-            Seen::Conflict => {
-                return Err(Refusal::new(Rejection::Conflict, identity.to_string()));
-            }
-            Seen::Forgotten => {
-                return Err(Refusal::new(Rejection::TooOld, identity.to_string()));
-            }
-        };
-        // A part of a window goes by the clock of its boot, as the first part did.
-        let offset_us = known.or_else(|| self.resource_boot(arrival)).map_or_else(
-            || clock_offset(declared.clock_unix_nano, arrival.received_us),
-            Boot::offset_us,
-        );
-        if known.is_none() && is_too_old(&arrival.windows, arrival.received_us - offset_us) {
-            return Err(Refusal::new(Rejection::TooOld, identity.to_string()));
+            Seen::Conflict => return refuse(Rejection::Conflict),
+            Seen::Forgotten => return refuse(Rejection::TooOld),
         }
-        let entry = Entry::Window {
-            identity: identity.clone(),
-            digest: Some(digest),
-            offset_us,
-            seen_us: arrival.received_us,
+        // A relay may have brought some of its points before.
+        by_stream |= device.is_some_and(|device| device.streams > 0);
+        // A part of a window goes by the clock of its boot, as the first part did.
+        let of_boot = device.and_then(|device| device.boot(place.of));
+        let times = match known.or(of_boot) {
+            Some(boot) => Times::of_boot(boot.offset_us),
+            None => Times::at_first_contact(declared.clock_unix_nano, case.received_us),
         };
-        self.remember(entry, decision);
-        let sequence = i64::try_from(identity.sequence).ok();
-        Ok(Some(Basis {
-            offset_us,
+        let end_us = window
+            .latest_end()
+            .map_or(case.received_us, |end| times.corrected(end));
+        if known.is_none() {
+            let forgotten_us = device.map_or(i64::MIN, |device| device.forgotten_us);
+            let is_forgotten = end_us <= forgotten_us;
+            if is_forgotten || times::is_too_old(end_us, case.received_us) {
+                return refuse(Rejection::TooOld);
+            }
+        }
+        if device.is_none() && self.devices.are_full(case.token, &case.rules.limits) {
+            return refuse(Rejection::Cardinality);
+        }
+        let contact = Contact {
+            digest: Some(digest),
+            offset_us: times.offset_us(),
+            seen_us: case.received_us,
+            end_us,
             by_stream,
-            sequence,
-        }))
+        };
+        Ok(Some(self.counted(place, contact, case)))
     }
 
-    /// The boot that the resource of a window names.
-    fn resource_boot(&self, arrival: &Arrival) -> Option<&Boot> {
-        let window = arrival.windows.first()?;
-        self.boots
-            .get(&(window.installation.clone(), window.boot.clone()))
+    /// Remembers a window of our SDK and says how its points count.
+    fn counted(&mut self, place: Place, contact: Contact, case: &mut Case<'_>) -> Basis {
+        let token = case.token;
+        let was_cloned = self.is_cloned(place);
+        self.remember(
+            Entry::Window {
+                place,
+                contact,
+                token,
+            },
+            case,
+        );
+        let cloned = self.is_cloned(place);
+        case.decision.outcome.clones += u64::from(cloned && !was_cloned);
+        Basis {
+            maker: Maker {
+                device: place.device,
+                token,
+            },
+            times: Times::of_boot(contact.offset_us),
+            by_stream: contact.by_stream,
+            is_identified: contact.digest.is_some(),
+            whole: Whole::NONE,
+            sequence: i64::try_from(place.sequence).ok(),
+            counts_as: cloned.then(|| format!("{:08x}", place.of >> 32)),
+        }
+    }
+
+    fn is_cloned(&self, place: Place) -> bool {
+        let device = self.devices.get(place.device);
+        device.is_some_and(|device| device.is_cloned(place.of))
     }
 
     /// A window without headers: relayed from our SDK, or foreign.
-    fn admit_relayed(&mut self, window: Window, received_us: i64, decision: &mut Decision) {
-        let mut basis = Basis {
-            offset_us: 0,
-            by_stream: true,
-            sequence: None,
+    fn admit_relayed(&mut self, window: Window, case: &mut Case<'_>) {
+        let basis = match relayed_identity(&window) {
+            Some(identity) => self.admit_relayed_window(&window, &identity, case),
+            None => self.admit_stray(&window, case),
         };
-        if let Some(identity) = relayed_identity(&window) {
-            let known = self
-                .boots
-                .get(&(identity.installation.clone(), identity.boot.clone()));
-            if known.is_some_and(|boot| boot.has_forgotten(identity.sequence)) {
-                let points = window.points.len();
-                decision.outcome.rejected.add(Rejection::TooOld, points);
-                return;
+        match basis {
+            Ok(Some(basis)) => self.admit_points(window, &basis, case),
+            Ok(None) => case.decision.outcome.duplicates += window.points.len() as u64,
+            Err(reason) => {
+                let outcome = &mut case.decision.outcome;
+                outcome.rejected.add(reason, window.points.len());
             }
-            if known.is_some_and(|boot| boot.holds_direct(identity.sequence)) {
-                decision.outcome.duplicates += window.points.len() as u64;
-                return;
-            }
-            basis.offset_us = known.map_or(0, Boot::offset_us);
-            basis.sequence = i64::try_from(identity.sequence).ok();
-            let offset_us = basis.offset_us;
-            let entry = Entry::Window {
-                identity,
-                digest: None,
-                offset_us,
-                seen_us: received_us,
-            };
-            self.remember(entry, decision);
         }
-        self.admit_points(window, &basis, received_us, decision);
     }
 
-    fn admit_points(
+    /// A window that says which one it is.
+    fn admit_relayed_window(
         &mut self,
-        window: Window,
-        basis: &Basis,
-        received_us: i64,
-        decision: &mut Decision,
-    ) {
+        window: &Window,
+        identity: &Identity,
+        case: &mut Case<'_>,
+    ) -> Result<Option<Basis>, Rejection> {
+        let place = place(identity, &identity.boot);
+        let device = self.devices.get(place.device);
+        let known = device.and_then(|device| device.boot(place.boot));
+        if known.is_some_and(|boot| boot.has_forgotten(identity.sequence)) {
+            return Err(Rejection::TooOld);
+        }
+        if known.is_some_and(|boot| boot.holds_whole(identity.sequence)) {
+            return Ok(None);
+        }
+        if device.is_none() && self.devices.are_full(case.token, &case.rules.limits) {
+            return Err(Rejection::Cardinality);
+        }
+        let times = Times::of_boot(known.map_or(0, |boot| boot.offset_us));
+        let contact = Contact {
+            digest: None,
+            offset_us: times.offset_us(),
+            seen_us: case.received_us,
+            end_us: window
+                .latest_end()
+                .map_or(case.received_us, |end| times.corrected(end)),
+            by_stream: true,
+        };
+        Ok(Some(self.counted(place, contact, case)))
+    }
+
+    /// Points of a foreign sender, or what a relay split from its window.
+    fn admit_stray(
+        &mut self,
+        window: &Window,
+        case: &mut Case<'_>,
+    ) -> Result<Option<Basis>, Rejection> {
+        let key = sender_key(window);
+        let device = self.devices.get(key);
+        if device.is_none() && self.devices.are_full(case.token, &case.rules.limits) {
+            return Err(Rejection::Cardinality);
+        }
+        let boot = device.and_then(|device| device.boot(boot_key(&window.boot)));
+        let cloned = boot.is_some_and(|boot| boot.cloned);
+        Ok(Some(Basis {
+            maker: Maker {
+                device: key,
+                token: case.token,
+            },
+            times: Times::of_boot(boot.map_or(0, |boot| boot.offset_us)),
+            by_stream: true,
+            is_identified: false,
+            whole: boot.map_or(Whole::NONE, |boot| Whole {
+                end_us: boot.whole_end_us,
+                has_gaps: boot.missing() > 0,
+            }),
+            sequence: None,
+            counts_as: cloned.then(|| format!("{:08x}", boot_key(&window.boot) >> 32)),
+        }))
+    }
+
+    fn admit_points(&mut self, window: Window, basis: &Basis, case: &mut Case<'_>) {
+        let mut cohort = None;
         for mut point in window.points {
-            if received_us - (point.columns.time + basis.offset_us) > BOOTS_REMEMBERED_US {
-                decision.outcome.rejected.add(Rejection::TooOld, 1);
+            let end_us = basis.times.corrected(point.columns.time);
+            if times::is_too_old(end_us, case.received_us) {
+                case.decision.outcome.rejected.add(Rejection::TooOld, 1);
                 continue;
             }
-            if basis.by_stream || point.temporality == Temporality::Cumulative {
-                match self.admit_point(&mut point, decision) {
-                    Ok(true) => {}
-                    Ok(false) => continue,
-                    Err(reason) => {
-                        decision.outcome.rejected.add(reason, 1);
-                        continue;
-                    }
-                }
+            if point.columns.time <= basis.whole.end_us {
+                case.copy_of_whole(basis.whole);
+                continue;
             }
-            correct_time(&mut point, basis, received_us);
-            push_row(point, &mut decision.frame);
+            let admitted = self
+                .admit_names(&mut point, basis.maker, &mut cohort, case)
+                .and_then(|()| self.admit_point(&mut point, basis, case));
+            match admitted {
+                Ok(true) => push_row(point, basis, case),
+                Ok(false) => {}
+                Err(reason) => case.decision.outcome.rejected.add(reason, 1),
+            }
         }
     }
 
@@ -271,112 +457,60 @@ impl Ledger {
     fn admit_point(
         &mut self,
         point: &mut Point,
-        decision: &mut Decision,
+        basis: &Basis,
+        case: &mut Case<'_>,
     ) -> Result<bool, Rejection> {
-        let known = self.streams.get(&point.stream);
-        if known.is_none() && self.streams.len() >= STREAMS_MAX {
-            return Err(Rejection::Cardinality);
+        if !basis.by_stream && point.temporality != Temporality::Cumulative {
+            return Ok(true);
         }
-        let (verdict, counted) = streams::judge(known, point)?;
-        match verdict {
-            Verdict::Repeat => {
-                decision.outcome.duplicates += 1;
-                return Ok(false);
-            }
-            Verdict::Baseline | Verdict::Count => {}
+        let known = self.streams.get(point.stream);
+        let (verdict, counted) = streams::judge(known, point, case.received_us)?;
+        if verdict == Verdict::Repeat {
+            case.decision.outcome.duplicates += 1;
+            return Ok(false);
         }
-        if let Some(counted) = counted {
-            self.remember(
-                Entry::Point {
-                    stream: point.stream,
-                    counted,
-                },
-                decision,
-            );
+        let Some(counted) = counted else {
+            return Ok(verdict == Verdict::Count);
+        };
+        let grows = counted.grows(known);
+        let Maker { device, token } = basis.maker;
+        if !self.has_room(device, grows, &case.rules.limits) {
+            return match basis.is_identified && point.temporality != Temporality::Cumulative {
+                true => Ok(true),
+                false => Err(Rejection::Cardinality),
+            };
         }
+        let entry = Entry::Point {
+            stream: point.stream,
+            device,
+            token,
+            seen_us: case.received_us,
+            counted,
+        };
+        self.remember(entry, case);
         Ok(verdict == Verdict::Count)
     }
-}
 
-/// Headers and body must speak of one device: nothing is trusted because a device sent it.
-fn check_sender(identity: &Identity, windows: &[Window]) -> Result<(), Refusal> {
-    let [window] = windows else {
-        return Err(Refusal::new(
-            Rejection::Malformed,
-            format!(
-                "identity headers promise one window, the body has {}",
-                windows.len()
-            ),
-        ));
-    };
-    let same_boot = identity::is_of_boot(&identity.boot, &window.boot);
-    if window.installation == identity.installation && same_boot {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Rejection::Malformed,
-        "the identity headers name another device.id or service.instance.id than the resource",
-    ))
-}
-
-/// A boot nobody knows, with windows from before boots are forgotten, may have been counted.
-fn is_too_old(windows: &[Window], now_us: i64) -> bool {
-    let ends = windows
-        .iter()
-        .flat_map(|window| &window.points)
-        .map(|point| point.columns.time);
-    ends.max()
-        .is_some_and(|end| now_us - end > BOOTS_REMEMBERED_US)
-}
-
-fn relayed_identity(window: &Window) -> Option<Identity> {
-    use identity::{is_identifier, is_sequence};
-    let sequence = window.sequence.filter(|number| is_sequence(*number))?;
-    let valid = is_identifier(&window.installation) && is_identifier(&window.boot);
-    valid.then(|| Identity {
-        installation: window.installation.clone(),
-        boot: window.boot.clone(),
-        sequence,
-    })
-}
-
-fn short(digest: &[u8; 32]) -> u64 {
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |short, byte| short << 8 | u64::from(*byte))
-}
-
-fn clock_offset(clock_unix_nano: Option<u64>, received_us: i64) -> i64 {
-    let clock_us = clock_unix_nano.and_then(|nanos| i64::try_from(nanos / 1000).ok());
-    let offset = clock_us.map_or(0, |clock_us| received_us - clock_us);
-    if offset.abs() <= CLOCK_TOLERANCE_US {
-        0
-    } else {
-        offset
+    fn has_room(&self, device: u128, grows: u64, limits: &Limits) -> bool {
+        let of_device = self.devices.get(device);
+        let of_device = of_device.map_or(0, |device| device.stream_bytes);
+        of_device + grows <= limits.device_stream_bytes()
+            && self.streams.bytes() + grows <= limits.stream_bytes
     }
 }
 
-fn correct_time(point: &mut Point, basis: &Basis, received_us: i64) {
-    let columns = &mut point.columns;
-    columns.sequence = basis.sequence;
-    columns.time = columns.time.saturating_add(basis.offset_us);
-    columns.start_time = columns.start_time.saturating_add(basis.offset_us);
-    let ahead_us = columns.time.saturating_sub(received_us);
-    columns.clock = if ahead_us > FUTURE_MAX_US {
-        // It cannot have been measured later than now. What the sender believed stays beside it;
-        // believing it here would spread one request over as many days as it names.
-        columns.time = received_us;
-        columns.start_time = columns.start_time.saturating_sub(ahead_us);
-        Clock::Unknown
-    } else if basis.offset_us != 0 {
-        Clock::Corrected
-    } else {
-        Clock::Ok
-    };
-}
-
-fn push_row(point: Point, frame: &mut Frame) {
+fn push_row(mut point: Point, basis: &Basis, case: &mut Case<'_>) {
+    point.columns.sequence = basis.sequence;
+    basis.times.correct(&mut point.columns, case.received_us);
+    point.columns.late = case.rules.is_late(point.columns.time, case.received_us);
+    if let Some(boot) = &basis.counts_as {
+        point.columns.device.push(CLONE_MARK);
+        point.columns.device.push_str(boot);
+    }
+    let outcome = &mut case.decision.outcome;
+    outcome.accepted += 1;
+    outcome.late += u64::from(point.columns.late);
+    outcome.newest_us = outcome.newest_us.max(point.columns.time);
     let Point {
         columns,
         category,
@@ -388,24 +522,26 @@ fn push_row(point: Point, frame: &mut Frame) {
         Temporality::Gauge => MeasurementKind::Gauge,
         Temporality::Delta | Temporality::Cumulative => MeasurementKind::Delta,
     };
-    let measurement = |count, value| MeasurementRow {
-        columns: columns.clone(),
-        category: category.clone(),
-        kind,
-        count,
-        value,
-    };
-    match body {
-        PointBody::Integer(count) => frame.measurements.push(measurement(Some(count), None)),
-        PointBody::Number(value) => frame.measurements.push(measurement(None, Some(value))),
+    let frame = &mut case.decision.frame;
+    let (count, value) = match body {
         PointBody::Distribution(distribution) => {
             frame.distributions.push(DistributionRow {
                 columns,
                 category,
                 distribution,
             });
+            return;
         }
-    }
+        PointBody::Integer(count) => (Some(count), None),
+        PointBody::Number(value) => (None, Some(value)),
+    };
+    frame.measurements.push(MeasurementRow {
+        columns,
+        category,
+        kind,
+        count,
+        value,
+    });
 }
 
 #[cfg(test)]

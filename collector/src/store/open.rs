@@ -13,6 +13,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::observe::Observer;
+
 use super::{
     ControlTables, Folder, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
     committer::{Checkpoint, Committer, read_checkpoint},
@@ -69,16 +71,23 @@ pub(crate) struct Opened {
 }
 
 /// Opens the folder and starts the writer and the committer.
-pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Opened, StoreError> {
+pub(crate) async fn open(
+    folder: Folder,
+    settings: StoreSettings,
+    observer: Observer,
+) -> Result<Opened, StoreError> {
+    observer.limited(&settings.limits);
     let folder = Arc::new(folder);
     let tables = Arc::new(Mutex::new(Tables::open(&folder.tables()).await?));
     let committer = Committer {
         folder: folder.clone(),
         tables: tables.clone(),
         lane_us: settings.lane_us,
+        observer: observer.clone(),
     };
     let (ledger, last) = replay(&folder, &committer).await?;
-    let lake = Arc::new(lake(&tables, last).await?);
+    observer.held(&ledger.held());
+    let lake = Arc::new(lake(&tables, last, &observer).await?);
     let control = ControlTables::new(tables, lake.clone(), settings.seal_after);
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
@@ -93,6 +102,7 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
         rows: Frame::default(),
         opened: Instant::now(),
         health: health.clone(),
+        observer: observer.clone(),
     };
     let (queue, offers) = mpsc::channel(QUEUE_ARRIVALS_MAX);
     std::thread::Builder::new()
@@ -101,7 +111,7 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
         .map_err(log_error)?;
     let drained = tokio::spawn(committer.run(segments, lake.clone()));
     Ok(Opened {
-        store: Store { queue },
+        store: Store { queue, observer },
         health,
         lake,
         control,
@@ -143,6 +153,8 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
             }
             rows.append(frame);
         }
+        // As sealing it did, or would have done.
+        ledger.forget();
         tracing::info!(
             segment,
             rows = rows.distributions.len(),
@@ -161,11 +173,16 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
     Ok((ledger, last))
 }
 
-async fn lake(tables: &Mutex<Tables>, last: i64) -> Result<Lake, DeltaTableError> {
+async fn lake(
+    tables: &Mutex<Tables>,
+    last: i64,
+    observer: &Observer,
+) -> Result<Lake, DeltaTableError> {
     let tables = tables.lock().await;
     let mut providers = Vec::new();
     for table in Table::ALL {
         providers.push((table, tables.provider(table).await?));
+        observer.files(table, tables.files(table));
     }
     Ok(Lake::new(providers, last))
 }

@@ -101,6 +101,15 @@ impl Tables {
         Ok(delta.table_provider().await?)
     }
 
+    /// How many live files a table has, as of its last commit.
+    pub(crate) fn files(&self, table: Table) -> usize {
+        let snapshot = self
+            .tables
+            .get(&table)
+            .and_then(|table| table.snapshot().ok());
+        snapshot.map_or(0, |snapshot| snapshot.log_data().num_files())
+    }
+
     fn table(&mut self, table: Table) -> Result<&mut DeltaTable, DeltaTableError> {
         self.tables
             .get_mut(&table)

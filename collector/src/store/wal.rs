@@ -141,7 +141,7 @@ fn keep_aside(folder: &Path, found: &Replayed) -> io::Result<()> {
 }
 
 /// Frames as they lie in a segment.
-fn framed(payloads: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn framed(payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut group = Vec::new();
     for payload in payloads {
         let length = (payload.len() as u32).to_le_bytes();
@@ -193,8 +193,16 @@ fn segments(folder: &Path) -> io::Result<Vec<i64>> {
 fn read_segment(folder: &Path, segment: i64) -> io::Result<Replayed> {
     let mut bytes = Vec::new();
     File::open(path(folder, segment))?.read_to_end(&mut bytes)?;
+    Ok(Replayed {
+        segment,
+        ..frames(&bytes)
+    })
+}
+
+/// Every whole frame of a segment's bytes.
+pub(super) fn frames(bytes: &[u8]) -> Replayed {
     let mut frames = Vec::new();
-    let mut rest = bytes.as_slice();
+    let mut rest = bytes;
     let mut damaged = 0;
     loop {
         while let Some((payload, after)) = next_frame(rest) {
@@ -208,13 +216,13 @@ fn read_segment(folder: &Path, segment: i64) -> io::Result<Replayed> {
         rest = after;
     }
     let whole_bytes = (bytes.len() - rest.len()) as u64;
-    Ok(Replayed {
-        segment,
+    Replayed {
+        segment: 0,
         frames,
         torn: !rest.is_empty(),
         damaged,
         whole_bytes,
-    })
+    }
 }
 
 /// Where reading goes on behind a frame that cannot be read: at the next whole frame, or at the end

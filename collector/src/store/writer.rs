@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Offer, Outcome, StoreHealth, StoreSettings, frame::Frame, ledger::Ledger, stall, wal::Wal,
 };
-use crate::intake::Refusal;
+use crate::{intake::Refusal, observe::Observer};
 
 /// Largest group: above this, latency grows faster than throughput.
 const GROUP_BYTES_MAX: usize = 512 * 1024;
@@ -44,6 +44,7 @@ pub(super) struct Writer {
     pub(super) rows: Frame,
     pub(super) opened: Instant,
     pub(super) health: StoreHealth,
+    pub(super) observer: Observer,
 }
 
 type Answer = (oneshot::Sender<Result<Outcome, Refusal>>, Outcome);
@@ -55,13 +56,17 @@ impl Writer {
         while let Some(offer) = self.next(&mut queue) {
             match offer {
                 Some(offer) if healthy => healthy = self.write_group(offer, &mut queue),
-                Some(offer) => answer(offer.reply, Err(failed())),
+                Some(offer) => {
+                    self.observer.unqueued();
+                    answer(offer.reply, Err(failed()));
+                }
                 None => {}
             }
             if healthy && self.seal_is_due() {
                 healthy = self.seal();
             }
             if !healthy {
+                self.observer.accepting(false);
                 self.health.fail();
             }
         }
@@ -93,9 +98,11 @@ impl Writer {
         let mut payloads = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
         let mut bytes = 0;
+        let rules = self.settings.rules();
         let mut next = Some(first);
         while let Some(offer) = next {
-            match self.ledger.admit(offer.arrival) {
+            self.observer.unqueued();
+            match self.ledger.admit(offer.arrival, &rules) {
                 Err(refusal) => answer(offer.reply, Err(refusal)),
                 Ok(decision) if decision.frame.is_empty() => {
                     // Nothing to store; what it repeats may still wait for this group's sync.
@@ -133,10 +140,13 @@ impl Writer {
         if self.rows.is_empty() {
             self.opened = Instant::now();
         }
+        let (began, before) = (Instant::now(), self.wal.bytes());
         if let Err(error) = self.wal.append(payloads) {
             tracing::error!(%error, segment = self.wal.segment(), "cannot sync the log; nothing is accepted until the collector is restarted");
             return false;
         }
+        let bytes = self.wal.bytes() - before;
+        self.observer.synced(payloads.len(), bytes, began.elapsed());
         let shown = group
             .batches(self.settings.lane_us)
             .map_err(|error| error.to_string())
@@ -169,6 +179,7 @@ impl Writer {
                     rows,
                     ledger: self.ledger.clone(),
                 };
+                self.observer.sealed(&self.ledger.held());
                 // The committer ends only after this thread: its end would be a panic there.
                 self.sealed.send(sealed).is_ok()
             }

@@ -23,6 +23,7 @@ use crate::{
         outbox::{self, Letter},
         verdicts,
     },
+    observe::Observer,
 };
 
 /// The pause between ticks follows the width of lanes, within these bounds.
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) endpoints: Vec<String>,
     /// Wakes the endpoints' tasks.
     pub(crate) wake: Arc<Notify>,
+    pub(crate) observer: Observer,
 }
 
 /// Why a tick did not come to its end. Nothing of it was written; the next one tries again.
@@ -140,10 +142,13 @@ impl Watcher {
             .map_err(|source| TickError::Judge { to_us, source })?;
         tell(&judged);
         let told = !judged.events.is_empty();
+        let states: Vec<String> = judged.verdicts.iter().map(|v| v.state.clone()).collect();
         let endpoints = self.parts.endpoints.clone();
         let mark = (to_us, forget_until_us);
         let write = move |t: &Transaction<'_>| write(t, &judged, &endpoints, mark, now_us);
         self.parts.database.transact(write).await?;
+        let observer = &self.parts.observer;
+        states.iter().for_each(|state| observer.judged(state));
         if told {
             self.parts.wake.notify_waiters();
         }

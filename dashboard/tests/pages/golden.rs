@@ -189,6 +189,7 @@ fn columns(class: &str, device: i64, lane: i64, metric: &str) -> DeviceColumns {
         boot: Some("boot".into()),
         sequence: Some(lane),
         clock: Clock::Ok,
+        late: false,
         model: "assistant".into(),
         version: "1.4.0".into(),
         variant: "0123abcd".into(),

@@ -5,7 +5,7 @@
 //! Halves of halves, by points in the body's own order, make a tree: part 1 is the window, the
 //! halves of part n are 2n and 2n + 1. A part is split only when the collector refused it as too
 //! large, so of the parts that are sent no two ever overlap. The first of them counts as the window
-//! itself; the others say their number.
+//! itself and says that it is part 1; the others say their number.
 
 use fathomline_wire::names;
 use opentelemetry_proto::tonic::{
@@ -36,9 +36,15 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// What it is called in the headers; nothing for the window itself and for its first part.
+    /// What it is called in the headers; nothing for the window itself. The first part is 1, which
+    /// tells that there are others.
     pub(crate) fn number(&self) -> Option<u64> {
-        (!is_first(self.node)).then_some(self.node)
+        let number = if is_first(self.node) {
+            WHOLE
+        } else {
+            self.node
+        };
+        (self.node != WHOLE).then_some(number)
     }
 }
 
@@ -247,7 +253,7 @@ mod tests {
             prop_assert_eq!(together, points(&body));
             // The first counts as the window, and it alone says which window it is.
             let mut numbers: Vec<_> = sent.iter().map(Part::number).collect();
-            prop_assert_eq!(numbers.remove(0), None);
+            prop_assert_eq!(numbers.remove(0), (sent.len() > 1).then_some(1));
             prop_assert!(numbers.iter().all(|n| n.is_some_and(|n| (2..=64).contains(&n))));
             for (index, part) in sent.iter().enumerate() {
                 let says = points(&part.body).iter().any(|p| p.contains(names::WINDOW_SEQUENCE));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::{
     array::{
-        ArrayRef, Date32Array, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder,
-        PrimitiveBuilder, StringArray, TimestampMicrosecondArray,
+        ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, ListArray,
+        ListBuilder, PrimitiveBuilder, StringArray, TimestampMicrosecondArray,
     },
     datatypes::{ArrowPrimitiveType, Field, Float64Type, Int64Type},
     error::ArrowError,
@@ -180,6 +180,9 @@ fn device_columns<'a>(rows: impl Iterator<Item = &'a DeviceColumns>) -> Columns 
         optional(|row| row.boot.as_deref()),
         Arc::new(rows.iter().map(|row| row.sequence).collect::<Int64Array>()),
         text(|row| row.clock.name()),
+        Arc::new(BooleanArray::from_iter(
+            rows.iter().map(|row| Some(row.late)),
+        )),
         text(|row| &row.model),
         text(|row| &row.version),
         text(|row| &row.variant),

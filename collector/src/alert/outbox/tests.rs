@@ -110,7 +110,7 @@ impl House {
             Duration::from_secs(5),
             Duration::from_secs(300),
         ];
-        Outbox::new(webhook, database, clock, retry)
+        Outbox::new(webhook, database, clock, retry, Observer::default())
     }
 }
 

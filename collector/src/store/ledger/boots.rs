@@ -1,30 +1,47 @@
 //! Which windows of one boot were counted. In: sequences in any order. Out: new, repeat,
-//! conflict. Memory per boot is bounded: a high-water mark, gaps below it, a few digests.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! conflict. Memory per boot is bounded: a high-water mark, ranges missing below it, a few digests.
 
 use serde::{Deserialize, Serialize};
 
-/// Gaps that are remembered below the high-water mark. The SDK sends in order, so gaps come from
-/// relays and are few; older ones are given up and their windows refused as too old.
-const GAPS_MAX: usize = 1024;
+/// Ranges missing below the high-water mark that are remembered. The SDK sends in order, so gaps
+/// come from relays and are few; older ones are given up and their windows refused as too old.
+pub(super) const GAPS_MAX: usize = 64;
 
-/// Windows whose body digest is remembered: a repeat of an older one is a repeat on trust.
-const DIGESTS_MAX: usize = 16;
+/// Windows whose body digest is remembered: the SDK has one window under way, and a repeat of an
+/// older one is a repeat on trust.
+const DIGESTS_MAX: usize = 2;
 
-/// Windows a relay brought, perhaps in parts, that are told apart by their streams.
-const RELAYED_MAX: usize = 256;
+/// Windows that are told apart by their streams, because they came in parts or through a relay.
+const BY_STREAM_MAX: usize = 256;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boot {
     high: u64,
-    gaps: BTreeSet<u64>,
     /// Gaps below this were given up.
     floor: u64,
-    digests: BTreeMap<u64, u64>,
-    relayed: BTreeSet<u64>,
-    offset_us: i64,
-    seen_us: i64,
+    /// Sequence and digest, the newest first; sequence 0 is none.
+    digests: [(u64, u64); DIGESTS_MAX],
+    /// Most boots have neither gaps nor relayed windows.
+    rare: Option<Box<Rare>>,
+    /// What to add to the boot's times, frozen at first contact.
+    pub(super) offset_us: i64,
+    /// When the last of its windows was received.
+    pub(super) seen_us: i64,
+    /// The sender's end of the newest window that was counted whole, without its streams.
+    pub(super) whole_end_us: i64,
+    /// When a later boot of the same installation made contact; 0 if none did.
+    pub(super) superseded_us: i64,
+    /// Alive at the same time as another boot of its installation.
+    pub(super) cloned: bool,
+    /// Counts parts of another boot's windows.
+    pub(super) is_part: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Rare {
+    /// First and last of each missing range, ascending.
+    gaps: Vec<(u64, u64)>,
+    by_stream: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +49,8 @@ pub(super) enum Seen {
     New,
     Repeat,
     Conflict,
-    /// Came through a relay, perhaps in parts: judge point by point.
-    Relayed,
+    /// Came through a relay or in parts: judge point by point.
+    ByStream,
     /// It cannot be told any more.
     Forgotten,
 }
@@ -41,34 +58,20 @@ pub(super) enum Seen {
 impl Boot {
     pub(super) fn new(offset_us: i64) -> Self {
         Self {
-            high: 0,
-            gaps: BTreeSet::new(),
-            floor: 0,
-            digests: BTreeMap::new(),
-            relayed: BTreeSet::new(),
             offset_us,
-            seen_us: 0,
+            whole_end_us: i64::MIN,
+            ..Self::default()
         }
-    }
-
-    pub(super) fn offset_us(&self) -> i64 {
-        self.offset_us
-    }
-
-    pub(super) fn seen_us(&self) -> i64 {
-        self.seen_us
     }
 
     pub(super) fn seen(&self, sequence: u64, digest: u64) -> Seen {
-        if self.relayed.contains(&sequence) {
-            return Seen::Relayed;
-        }
-        if sequence > self.high || self.gaps.contains(&sequence) {
+        if sequence > self.high || self.is_missing(sequence) {
             return Seen::New;
         }
-        match self.digests.get(&sequence) {
-            Some(known) if *known != digest => Seen::Conflict,
+        match self.digest(sequence) {
+            Some(known) if known != digest => Seen::Conflict,
             Some(_) => Seen::Repeat,
+            None if self.is_by_stream(sequence) => Seen::ByStream,
             None if self.has_forgotten(sequence) => Seen::Forgotten,
             None => Seen::Repeat,
         }
@@ -77,47 +80,91 @@ impl Boot {
     /// Whether it cannot be told any more if the window was counted.
     pub(super) fn has_forgotten(&self, sequence: u64) -> bool {
         sequence < self.floor
-            && !self.gaps.contains(&sequence)
-            && !self.relayed.contains(&sequence)
-            && !self.digests.contains_key(&sequence)
+            && !self.is_missing(sequence)
+            && !self.is_by_stream(sequence)
+            && self.digest(sequence).is_none()
     }
 
-    /// Whether the window was counted from a direct upload.
-    pub(super) fn holds_direct(&self, sequence: u64) -> bool {
-        sequence <= self.high && !self.gaps.contains(&sequence) && !self.relayed.contains(&sequence)
+    /// Whether the window was counted whole, without its streams.
+    pub(super) fn holds_whole(&self, sequence: u64) -> bool {
+        sequence <= self.high && !self.is_missing(sequence) && !self.is_by_stream(sequence)
     }
 
-    pub(super) fn insert(&mut self, sequence: u64, digest: Option<u64>, seen_us: i64) {
-        self.seen_us = self.seen_us.max(seen_us);
-        match digest {
-            Some(digest) => {
-                self.relayed.remove(&sequence);
-                self.digests.insert(sequence, digest);
-                while self.digests.len() > DIGESTS_MAX {
-                    self.digests.pop_first();
-                }
-            }
-            None => {
-                self.relayed.insert(sequence);
-                while self.relayed.len() > RELAYED_MAX {
-                    self.relayed.pop_first();
-                }
+    /// How many windows between its first and its last are missing.
+    pub(super) fn missing(&self) -> u64 {
+        // What came before the first contact may have gone to another collector.
+        let between = self.gaps().iter().filter(|(first, _)| *first > 1);
+        between.map(|(first, last)| last - first + 1).sum()
+    }
+
+    pub(super) fn insert(&mut self, sequence: u64, digest: Option<u64>, by_stream: bool) {
+        if let Some(digest) = digest {
+            self.digests.rotate_right(1);
+            self.digests[0] = (sequence, digest);
+        }
+        if by_stream && !self.is_by_stream(sequence) {
+            let by_stream = &mut self.rare().by_stream;
+            by_stream.push(sequence);
+            by_stream.sort_unstable();
+            if by_stream.len() > BY_STREAM_MAX {
+                by_stream.remove(0);
             }
         }
         if sequence > self.high {
-            let first = (self.high + 1).max(sequence.saturating_sub(GAPS_MAX as u64));
-            self.floor = self
-                .floor
-                .max(if first > self.high + 1 { first } else { 0 });
-            self.gaps.extend(first..sequence);
-            self.high = sequence;
-            while self.gaps.len() > GAPS_MAX {
-                let given_up = self.gaps.pop_first();
-                self.floor = self.floor.max(given_up.map_or(0, |gap| gap + 1));
+            if sequence > self.high + 1 {
+                let gap = (self.high + 1, sequence - 1);
+                self.rare().gaps.push(gap);
             }
+            self.high = sequence;
         } else {
-            self.gaps.remove(&sequence);
+            self.fill(sequence);
         }
+        self.give_up_gaps();
+    }
+
+    fn fill(&mut self, sequence: u64) {
+        let Some(rare) = &mut self.rare else { return };
+        let holds = |(first, last): &(u64, u64)| (*first..=*last).contains(&sequence);
+        let Some(at) = rare.gaps.iter().position(holds) else {
+            return;
+        };
+        let (first, last) = rare.gaps[at];
+        let below = (first < sequence).then(|| (first, sequence - 1));
+        let above = (sequence < last).then(|| (sequence + 1, last));
+        rare.gaps.splice(at..=at, below.into_iter().chain(above));
+    }
+
+    fn give_up_gaps(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        while rare.gaps.len() > GAPS_MAX {
+            let (_, last) = rare.gaps.remove(0);
+            self.floor = self.floor.max(last + 1);
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn gaps(&self) -> &[(u64, u64)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.gaps)
+    }
+
+    fn is_missing(&self, sequence: u64) -> bool {
+        let mut gaps = self.gaps().iter();
+        gaps.any(|(first, last)| (*first..=*last).contains(&sequence))
+    }
+
+    fn is_by_stream(&self, sequence: u64) -> bool {
+        let rare = self.rare.as_ref();
+        rare.is_some_and(|rare| rare.by_stream.binary_search(&sequence).is_ok())
+    }
+
+    fn digest(&self, sequence: u64) -> Option<u64> {
+        let mut known = self.digests.iter();
+        known
+            .find(|(known, _)| *known == sequence)
+            .map(|(_, digest)| *digest)
     }
 }
 
@@ -130,20 +177,36 @@ mod tests {
         let mut boot = Boot::new(0);
         for sequence in [1, 4, 2, 3] {
             assert_eq!(boot.seen(sequence, 7), Seen::New);
-            boot.insert(sequence, Some(7), 1);
+            boot.insert(sequence, Some(7), false);
             assert_eq!(boot.seen(sequence, 7), Seen::Repeat);
             assert_eq!(boot.seen(sequence, 8), Seen::Conflict);
         }
-        assert!(boot.gaps.is_empty());
-        assert_eq!(boot.high, 4);
+        assert!(boot.gaps().is_empty());
+        assert_eq!((boot.high, boot.missing()), (4, 0));
     }
 
     #[test]
     fn a_hostile_sequence_does_not_grow_memory() {
         let mut boot = Boot::new(0);
-        boot.insert(u64::MAX - 1, Some(1), 1);
-        assert!(boot.gaps.len() <= GAPS_MAX);
+        for sequence in (1..=10_000).map(|n| n * 2) {
+            boot.insert(sequence, Some(1), true);
+        }
+        assert!(boot.gaps().len() <= GAPS_MAX);
+        assert_eq!(boot.rare().by_stream.len(), BY_STREAM_MAX);
         assert_eq!(boot.seen(5, 1), Seen::Forgotten);
-        assert!(boot.has_forgotten(5) && !boot.has_forgotten(u64::MAX - 1));
+        assert!(boot.has_forgotten(5) && !boot.has_forgotten(20_000));
+        boot.insert(u64::MAX - 1, Some(1), false);
+        assert_eq!(boot.seen(u64::MAX - 2, 1), Seen::New, "one jump is one gap");
+    }
+
+    #[test]
+    fn what_came_before_first_contact_is_not_missing() {
+        let mut boot = Boot::new(0);
+        boot.insert(100, None, false);
+        assert_eq!((boot.missing(), boot.seen(50, 0)), (0, Seen::New));
+        boot.insert(110, None, false);
+        assert_eq!(boot.missing(), 9);
+        boot.insert(105, None, false);
+        assert_eq!(boot.missing(), 8);
     }
 }

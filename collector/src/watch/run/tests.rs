@@ -42,6 +42,7 @@ impl Bench {
             clock: Arc::new(MovedClock::at((UNTIL + 2) * LANE_US)),
             endpoints: vec!["sink".to_owned()],
             wake: Arc::new(Notify::new()),
+            observer: Observer::default(),
         };
         Self {
             folder,

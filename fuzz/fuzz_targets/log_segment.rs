@@ -1,0 +1,5 @@
+//! A segment of the write-ahead log, as it lies on a disk. In: any bytes. Out: nothing, or a
+//! panic where a promise of `fathomline_collector::fuzz` breaks.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fathomline_collector::fuzz::log_segment(bytes));
