@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `http.rs` | `POST /v1/metrics` |
 //! | `grpc.rs` | `MetricsService/Export` |
+//! | `caller.rs` | who sends, asked of `access` before a body is read |
 //! | `decode.rs` | content type and encoding, limits before and after inflation, protobuf |
 //! | `reply.rs` | outcome to status, partial success, Retry-After: the only status codes |
 
+pub(crate) mod caller;
 mod decode;
 pub(crate) mod grpc;
 pub(crate) mod http;
@@ -24,6 +26,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use sha2::{Digest, Sha256};
 
 use crate::{
+    access::{Access, sender::Sender},
     clock::Clock,
     intake::{self, Arrival, Refusal},
     store::{Outcome, Store},
@@ -34,16 +37,22 @@ use crate::{
 pub(crate) struct Receiver {
     store: Store,
     clock: Arc<dyn Clock>,
+    access: Arc<Access>,
 }
 
 impl Receiver {
-    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, access: Arc<Access>) -> Self {
+        Self {
+            store,
+            clock,
+            access,
+        }
     }
 
     /// Reads the request into an arrival and waits until the store has decided and synced.
     async fn accept(
         &self,
+        sender: &Sender,
         request: &ExportMetricsServiceRequest,
         declared: Option<Declared>,
         digest: [u8; 32],
@@ -51,13 +60,14 @@ impl Receiver {
         let received_us = self.clock.now_us();
         intake::check_size(request)?;
         let (windows, rejected) = intake::from_request(request);
-        let arrival = Arrival {
+        let mut arrival = Arrival {
             declared,
             digest,
             received_us,
             windows,
             rejected,
         };
+        self.access.admit(sender, &mut arrival)?;
         self.store.offer(arrival).await
     }
 }

@@ -38,6 +38,24 @@ fn endpoints_and_their_retries_are_read() {
 }
 
 #[test]
+fn doors_are_closed_by_tokens_and_certificates_only_where_the_file_says_so() {
+    let open = parse("").unwrap();
+    assert_eq!(open.access, Rules::default());
+    assert_eq!((open.http_tls, open.otlp_tls), (None, None));
+    let text = "[http]\nrequire_token = true\n[http.tls]\ncertificate = \"c\"\nkey = \"k\"\n\
+                [otlp]\nrequire_token = true\n[otlp.tls]\ncertificate = \"c\"\nkey = \"k\"\n\
+                client_ca = \"ca\"";
+    let closed = parse(text).unwrap();
+    assert!(closed.access.read && closed.access.send);
+    assert_eq!(closed.http_tls.unwrap().client_ca, None);
+    let otlp = closed.otlp_tls.unwrap();
+    assert_eq!(
+        (otlp.section, otlp.client_ca),
+        ("otlp.tls", Some("ca".into()))
+    );
+}
+
+#[test]
 fn misspelt_keys_and_bad_values_say_what_and_where() {
     for (text, needles) in [
         (
@@ -55,6 +73,9 @@ fn misspelt_keys_and_bad_values_say_what_and_where() {
         ("[sql]\nrows_max = 0", &["sql.rows_max = 0"]),
         ("[alert]\nretry = [\"later\"]", &["alert.retry = later"]),
         ("[[alert.endpoints]]\nname = \"x\"", &["url"]),
+        ("[otlp.tls]\ncertificate = \"c\"", &["key"]),
+        ("[otlp]\nrequire_tokens = true", &["require_tokens"]),
+        ("[http.tls]\nca = \"c\"", &["ca"]),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 use tonic::{Request, Status, codec::CompressionEncoding};
 
-use super::{Receiver, digest, reply};
+use super::{Receiver, caller, digest, reply};
 use crate::intake::Refusal;
 
 const STATUS_HEADER: &str = "grpc-status";
@@ -46,6 +46,8 @@ impl MetricsService for Receiver {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        let sender = caller::of(request.extensions());
+        let sender = sender.map_err(|refusal| reply::to_grpc(&refusal))?;
         let metadata = request.metadata();
         let declared =
             identity::from_headers(|name| metadata.get(name).and_then(|value| value.to_str().ok()))
@@ -59,7 +61,7 @@ impl MetricsService for Receiver {
             Some(_) => digest(&message.encode_to_vec()),
             None => [0; 32],
         };
-        match self.accept(message, declared, digest).await {
+        match self.accept(&sender, message, declared, digest).await {
             Ok(outcome) => Ok(tonic::Response::new(reply::to_message(&outcome))),
             Err(refusal) => Err(reply::to_grpc(&refusal)),
         }
