@@ -84,3 +84,46 @@ fn misspelt_keys_and_bad_values_say_what_and_where() {
         );
     }
 }
+
+/// Every key a section takes: the parser names them when it meets one that it does not know.
+fn keys(section: &str) -> Vec<String> {
+    let error = parse(&format!("{section}\nno_such_key = 1")).unwrap_err();
+    let error = error.to_string();
+    let expected = error.split("unknown field `no_such_key`").nth(1);
+    let words = expected.unwrap_or_else(|| panic!("{error}")).split('`');
+    words.skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documented_file_is_one_and_names_every_key() {
+    let document = include_str!("../../../docs/configuration.md");
+    let block = document.split("```toml\n").nth(1).unwrap();
+    let text = block.split("```").next().unwrap();
+    parse(text).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let of = |path: &[&str]| {
+        let value = path.iter().fold(toml::Value::from(table.clone()), |v, key| v[*key].clone());
+        value.as_table().cloned().unwrap_or_else(|| value[0].as_table().unwrap().clone())
+    };
+    let sections: [(&str, &[&str]); 9] = [
+        ("", &[]),
+        ("[http]", &["http"]),
+        ("[http.tls]", &["http", "tls"]),
+        ("[otlp]", &["otlp"]),
+        ("[otlp.tls]", &["otlp", "tls"]),
+        ("[store]", &["store"]),
+        ("[sql]", &["sql"]),
+        ("[drift]", &["drift"]),
+        ("[alert]", &["alert"]),
+    ];
+    for (section, path) in sections {
+        let (known, documented) = (keys(section), of(path));
+        assert!(!known.is_empty(), "{section}");
+        for key in known {
+            assert!(documented.contains_key(&key), "{section} {key} is not documented");
+        }
+    }
+    for key in keys("[[alert.endpoints]]") {
+        assert!(of(&["alert", "endpoints"]).contains_key(&key), "{key}");
+    }
+}
