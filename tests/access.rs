@@ -139,7 +139,10 @@ fn without_a_certificate_of_its_authority_nobody_comes_in() {
     };
     let (own, any) = (ours.device(Some("device-7")), ours.device(None));
     let window = Device::new(7).window(1, last_second(), &[0.1]);
-    assert_eq!(code(None, &window), Err(Code::Unavailable));
+    // Refused while shaking hands; when the client notices decides what it calls it.
+    let refused = code(None, &window);
+    let by_transport = [Err(Code::Unavailable), Err(Code::Unknown)];
+    assert!(by_transport.contains(&refused), "{refused:?}");
     let others = Device::new(8).window(1, last_second(), &[0.1]);
     assert_eq!(code(Some(&own), &others), Err(Code::PermissionDenied));
     assert_eq!(code(Some(&own), &window), Ok(()));
@@ -314,7 +317,8 @@ fn a_door_that_would_be_too_open_or_has_no_key_stays_closed() {
         );
         assert!(printed.contains(way_out), "{printed}");
     }
-    let pair = Authority::new().door();
+    let authority = Authority::new();
+    let pair = authority.door();
     fs::remove_file(&pair.key).unwrap();
     let printed = refused(&pair.section("otlp", None), &[]);
     let path = pair.key.display().to_string();

@@ -192,7 +192,7 @@ impl Credentials {
     /// # Errors
     /// When the database cannot be read.
     pub async fn tokens(&self) -> Result<Vec<TokenRow>> {
-        Ok(self.database.transact(|t| rows::tokens(t)).await?)
+        Ok(self.database.transact(rows::tokens).await?)
     }
 
     /// Every device that was enrolled or revoked.
@@ -200,7 +200,7 @@ impl Credentials {
     /// # Errors
     /// When the database cannot be read.
     pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        Ok(self.database.transact(|t| rows::devices(t)).await?)
+        Ok(self.database.transact(rows::devices).await?)
     }
 
     async fn change<T, F>(&self, work: F) -> Result<T>

@@ -66,7 +66,8 @@ fn what_cannot_be_used_is_named_with_its_reason() {
     };
     let remove = |files: &Files| fs::remove_file(files.folder.path().join("key.pem")).unwrap();
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let cases: [(&dyn Fn(&Files), Option<&str>, &[&str]); 8] = [
+    type Case<'a> = (&'a dyn Fn(&Files), Option<&'a str>, &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
         (&remove, None, &["otlp.tls.key", "key.pem", "No such file"]),
         (
             &|files| files.write("cert.pem", "nothing\n"),
