@@ -1,9 +1,9 @@
 //! Who may do what: roles, tokens, and the check that every write passes.
 //!
-//! In: request headers, and what a connection proved. Out: an actor, a sender, or why there is none.
-//! Reading needs no token unless the configuration says so (the port is on loopback then), writing
-//! always does; sending needs one where `otlp.require_token` is set. Never: a token in a log, in an
-//! answer or on the disk, the administrator's own file apart.
+//! In: request headers, and what a connection proved. Out: an actor, a sender, or why there is
+//! none. Reading needs no token unless the configuration says so (the port is on loopback then),
+//! writing always does; sending needs one where `otlp.require_token` is set. Never: a token in a
+//! log, in an answer or on the disk, the administrator's own file apart.
 //!
 //! | file | does |
 //! |---|---|

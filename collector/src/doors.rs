@@ -1,6 +1,6 @@
-//! The three doors, opened or refused. In: the configuration. Out: listeners and their certificates.
-//! Owns the rule that a door is not opened wider than loopback unless whoever comes in has to prove
-//! something, or the operator insists.
+//! The three doors, opened or refused. In: the configuration. Out: listeners and their
+//! certificates. Owns the rule that a door is not opened wider than loopback unless whoever comes
+//! in has to prove something, or the operator insists.
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Signs certificates for doors and devices. In: names. Out: PEM files in a folder of its own, as an
-//! operator would have them. Every authority is another one.
+//! Signs certificates for doors and devices. In: names. Out: PEM files in a folder of its own, as
+//! an operator would have them. Every authority is another one.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! The administrator's token: `<data>/admin.token`, made at the first start and readable by its owner
-//! alone. In: the data folder. Out: the token's digest, or why the file cannot be used.
+//! The administrator's token: `<data>/admin.token`, made at the first start and readable by its
+//! owner alone. In: the data folder. Out: the token's digest, or why the file cannot be used.
 
 use std::{
     fs::{self, File, OpenOptions},

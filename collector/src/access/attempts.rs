@@ -1,6 +1,6 @@
 //! Failed attempts by address. In: an address whose token was wrong, and when. Out: whether it has
-//! had too many, and for how long. A token that is good is never asked about this: a gateway's other
-//! devices share its address, and what a guess would have to hit has 256 bits. Takes `now`.
+//! had too many, and for how long. A token that is good is never asked about this: a gateway's
+//! other devices share its address, and what a guess would have to hit has 256 bits. Takes `now`.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Wrong tokens an address may send within [`SPAN_US`]; a device that retries sends fewer.
-const FAILURES_MAX: u32 = 30;
+const FAILURES_MAX: u32 = 120;
 const SPAN_US: i64 = 60_000_000;
 /// Addresses remembered at once. Past it all are forgotten: somebody who has so many is not stopped
 /// by counting them, and memory must end somewhere.

@@ -1,6 +1,6 @@
-//! What operators change about tokens and devices. In: a data folder, whether a collector runs on it
-//! or not, and a wish. Out: a token, shown this once, or rows. Every change is one transaction with
-//! its line in the audit. A running collector learns of it within seconds.
+//! What operators change about tokens and devices. In: a data folder, whether a collector runs on
+//! it or not, and a wish. Out: a token, shown this once, or rows. Every change is one transaction
+//! with its line in the audit. A running collector learns of it within seconds.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! `fathomline token`: who may send, read and administer. In: a data folder and a wish. Out: a token
-//! on standard output, this once, everything else on standard error.
+//! `fathomline token`: who may send, read and administer. In: a data folder and a wish. Out: a
+//! token on standard output, this once, everything else on standard error.
 
 use std::{
     io::{self, Write},

@@ -1,6 +1,7 @@
-//! Certificate files to a TLS configuration, and again when they change. In: the paths of one door.
-//! Out: what an incoming handshake needs, or which file cannot be used and why. A change that cannot
-//! be used leaves what is in force: half a rotation must not close the door. Never logs a key.
+//! Certificate files to a TLS configuration, and again when they change. In: the paths of one
+//! door. Out: what an incoming handshake needs, or which file cannot be used and why. A change
+//! that cannot be used leaves what is in force: half a rotation must not close the door. Never
+//! logs a key.
 
 use std::{
     fmt, io,
