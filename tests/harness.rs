@@ -5,6 +5,7 @@
 //! | `house` | the real binary on loopback and a folder of its own: opened, killed, opened again |
 //! | `device` | what a device sends, byte for byte |
 //! | `fleet` | a class of devices with a signal that is quiet, or not |
+//! | `authority` | signs certificates for doors and devices |
 //! | `books` | whether everything was counted once |
 //! | `browser` | looks at pages with Chromium |
 //! | `door` | sends and asks over HTTP |
@@ -13,6 +14,7 @@
 //! | `program` | finds the binary, and foreign software |
 //! | `workspace` | the checkout as files |
 
+pub(crate) mod authority;
 pub(crate) mod books;
 pub(crate) mod browser;
 pub(crate) mod clock;

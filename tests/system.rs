@@ -8,6 +8,7 @@
 mod harness;
 
 // The product.
+mod access;
 mod bad_input;
 mod canary;
 mod crash;

@@ -1,27 +1,54 @@
-//! Who may do what: roles, the administrator's token, and the check that every write passes.
+//! Who may do what: roles, tokens, and the check that every write passes.
 //!
-//! In: request headers. Out: an actor, or why there is none. Owns `<data>/admin.token`, made at the
-//! first start and readable by its owner alone. Reading needs no token (the port is on loopback
-//! unless the operator said otherwise), writing always does. Never: a token in a log or an answer.
+//! In: request headers, and what a connection proved. Out: an actor, a sender, or why there is
+//! none. Reading needs no token unless the configuration says so (the port is on loopback then),
+//! writing always does; sending needs one where `otlp.require_token` is set. Never: a token in a
+//! log, in an answer or on the disk, the administrator's own file apart.
+//!
+//! | file | does |
+//! |---|---|
+//! | `admin.rs` | the administrator's token, a file beside the data |
+//! | `secret.rs` | what a token looks like, and its digest |
+//! | `register.rs` | what is known of tokens and devices |
+//! | `sender.rs` | for whom a sender may send |
+//! | `enrol.rs` | a fleet's token for a device's own, once |
+//! | `credentials.rs` | what the command line changes |
+//! | `attempts.rs` | wrong tokens, by address |
+//! | `limit.rs` | answers 429 where there were too many |
+//! | `origin.rs` | which names this server answers to |
 
+mod admin;
+mod attempts;
+pub mod credentials;
+pub(crate) mod enrol;
+pub(crate) mod limit;
 pub(crate) mod origin;
+mod register;
+pub(crate) mod secret;
+pub(crate) mod sender;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    net::IpAddr,
+    path::Path,
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
 };
 
-use axum::http::{HeaderMap, header::AUTHORIZATION};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
+use axum::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 
-const FILE: &str = "admin.token";
-const TOKEN_BYTES: usize = 32;
-/// A shorter one was not made by us.
-const TOKEN_TEXT_MIN: usize = 40;
+pub(crate) use self::admin::AccessError;
+use self::{
+    attempts::Attempts,
+    register::{Grant, Register},
+};
+use crate::database::{self, Database, credentials as rows};
+
+/// How often the database is asked what the command line changed: a revoked token is refused within
+/// about so long. One row is read when nothing changed.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// What an actor may do; each role may do what the ones before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,225 +78,169 @@ pub(crate) struct Actor {
     pub(crate) role: Role,
 }
 
-/// Why access cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AccessError {
-    #[error("cannot make or read {path}: {source}; the collector needs to write its data folder")]
-    Token {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("cannot use {path}: others may read it (mode {mode:o}); remove it to get a new token")]
-    Exposed { path: PathBuf, mode: u32 },
-    #[error("cannot use {0}: it holds no token; remove it to get a new one")]
-    Empty(PathBuf),
+impl Actor {
+    fn admin() -> Self {
+        Self {
+            name: "admin".to_owned(),
+            role: Role::Admin,
+        }
+    }
 }
 
 /// Why a request may not do what it asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     #[error(
-        "this needs a token; send the one in the data folder's admin.token as `Authorization: Bearer ...`"
+        "this needs a token; send the one in the data folder's admin.token, or one that `fathomline token create` made, as `Authorization: Bearer ...`"
     )]
     Absent,
     #[error(
-        "this token is not known; send the one in the data folder's admin.token as `Authorization: Bearer ...`"
+        "this token is not known; send the one in the data folder's admin.token, or one that `fathomline token create` made, as `Authorization: Bearer ...`"
     )]
     Unknown,
+    #[error("this token was revoked; `fathomline token create` makes another")]
+    Revoked,
     #[error("this needs the role {}, and you are {}", needed.word(), has.word())]
     Role { needed: Role, has: Role },
+    #[error(
+        "this token sends and may not read; `fathomline token create --name WHO --scope read` makes one that may"
+    )]
+    SendsOnly,
+    #[error(
+        "this token reads and may not send; `fathomline token create --fleet NAME` makes one that may"
+    )]
+    ReadsOnly,
+}
+
+/// Where a token is needed though only rows are sent or read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) send: bool,
+    pub(crate) read: bool,
 }
 
 /// Knows the tokens.
 pub(crate) struct Access {
+    rules: Rules,
     /// Of equal length whatever is compared, so time tells nothing about the token.
     admin_digest: [u8; 32],
+    register: RwLock<Register>,
+    attempts: Mutex<Attempts>,
+    database: Database,
+    /// Held while changes are read and applied, so that older ones never come last.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Access {
-    /// Reads `<data_folder>/admin.token`, or makes it.
-    pub(crate) fn open(data_folder: &Path) -> Result<Self, AccessError> {
-        let path = data_folder.join(FILE);
-        let token = read_or_make(&path).map_err(|source| AccessError::Token {
-            path: path.clone(),
-            source,
-        })?;
-        let failed = |source| AccessError::Token {
-            path: path.clone(),
-            source,
-        };
-        let mode = fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(AccessError::Exposed { path, mode });
-        }
-        if token.trim().len() < TOKEN_TEXT_MIN {
-            return Err(AccessError::Empty(path));
-        }
+    /// Reads `<data_folder>/admin.token`, or makes it. Knows other tokens after the first
+    /// [`refresh`](Self::refresh).
+    pub(crate) fn open(
+        data_folder: &Path,
+        database: Database,
+        rules: Rules,
+    ) -> Result<Self, AccessError> {
         Ok(Self {
-            admin_digest: digest(token.trim()),
+            rules,
+            admin_digest: admin::digest_in(data_folder)?,
+            register: RwLock::default(),
+            attempts: Mutex::default(),
+            database,
+            refreshing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Learns what changed in the database, by whomever.
+    pub(crate) async fn refresh(&self) -> database::Result<()> {
+        let _alone = self.refreshing.lock().await;
+        let seen = self.register().seen();
+        let changes = self
+            .database
+            .transact(move |t| rows::since(t, seen))
+            .await?;
+        let mut register = self.register.write();
+        let register = register.as_mut().map_err(|poisoned| poisoned.get_mut());
+        register.unwrap_or_else(|register| register).apply(changes);
+        Ok(())
+    }
+
+    /// Keeps learning until the collector stops.
+    pub(crate) async fn follow(&self, mut stopping: watch::Receiver<bool>) {
+        let mut failing = false;
+        loop {
+            let stopped = stopping.wait_for(|stop| *stop);
+            if tokio::time::timeout(REFRESH, stopped).await.is_ok() {
+                return;
+            }
+            match self.refresh().await {
+                Ok(()) => failing = false,
+                // Said when it begins, not every second.
+                Err(_) if failing => {}
+                Err(error) => {
+                    failing = true;
+                    tracing::error!(%error, "cannot read tokens; those revoked since are still accepted");
+                }
+            }
+        }
     }
 
     /// The actor behind a request, if it may act as `needed`. A wrong token is refused even where
     /// none is needed: whoever sends one believes it to work.
     pub(crate) fn require(&self, headers: &HeaderMap, needed: Role) -> Result<Actor, Denied> {
-        let sent = headers.get(AUTHORIZATION);
-        let bearer = sent.map(|value| value.to_str().ok().and_then(|v| v.strip_prefix("Bearer ")));
-        let actor = match bearer {
-            None => Actor {
-                name: "anonymous".to_owned(),
-                role: Role::Viewer,
-            },
-            Some(token) => self.known(token.ok_or(Denied::Unknown)?)?,
+        let Some(value) = headers.get(AUTHORIZATION) else {
+            return match needed {
+                Role::Viewer if !self.rules.read => Ok(Actor {
+                    name: "anonymous".to_owned(),
+                    role: Role::Viewer,
+                }),
+                _ => Err(Denied::Absent),
+            };
         };
-        match actor.role {
-            has if has >= needed => Ok(actor),
-            _ if bearer.is_none() => Err(Denied::Absent),
-            has => Err(Denied::Role { needed, has }),
+        let token = token_in(value).ok_or(Denied::Unknown)?;
+        match self.grant(&token)? {
+            Grant::Person(actor) if actor.role >= needed => Ok(actor),
+            Grant::Person(actor) => Err(Denied::Role {
+                needed,
+                has: actor.role,
+            }),
+            Grant::Fleet(_) | Grant::Device(_) => Err(Denied::SendsOnly),
         }
     }
 
-    fn known(&self, token: &str) -> Result<Actor, Denied> {
-        if !bool::from(digest(token.trim()).ct_eq(&self.admin_digest)) {
-            return Err(Denied::Unknown);
+    /// What a token opens.
+    fn grant(&self, token: &str) -> Result<Grant, Denied> {
+        if secret::key_of(token).is_some() {
+            return self.register().grant(token);
         }
-        Ok(Actor {
-            name: "admin".to_owned(),
-            role: Role::Admin,
-        })
+        match bool::from(secret::digest(token).ct_eq(&self.admin_digest)) {
+            true => Ok(Grant::Person(Actor::admin())),
+            false => Err(Denied::Unknown),
+        }
+    }
+
+    /// Counts a wrong token; how long its address has to wait if it was one too many.
+    pub(crate) fn failed(&self, address: IpAddr, now_us: i64) -> Option<Duration> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.failed(address, now_us)
+    }
+
+    fn register(&self) -> RwLockReadGuard<'_, Register> {
+        self.register.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-fn read_or_make(path: &Path) -> std::io::Result<String> {
-    match make(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::read_to_string(path),
-        made => made,
+/// The token in a header: a bearer's, or the password that a browser asked for.
+fn token_in(value: &HeaderValue) -> Option<String> {
+    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
     }
-}
-
-/// Written aside and renamed, so that a crash never leaves half a token. One collector owns a data
-/// folder, so nobody makes another one in between.
-fn make(path: &Path) -> std::io::Result<String> {
-    if path.exists() {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    let mut random = [0; TOKEN_BYTES];
-    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
-    let token = BASE64_URL_SAFE_NO_PAD.encode(random);
-    let aside = path.with_extension("token.new");
-    let _ = fs::remove_file(&aside);
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&aside)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    fs::rename(&aside, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(token)
+    let pair = scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| BASE64_STANDARD.decode(rest.trim()).ok())?;
+    let pair = String::from_utf8(pair?).ok()?;
+    let (_user, password) = pair.split_once(':')?;
+    Some(password.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(authorization: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, authorization.parse().unwrap());
-        headers
-    }
-
-    #[test]
-    fn the_token_is_made_once_for_its_owner_alone_and_opens_everything() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        let access = Access::open(folder.path()).unwrap();
-        let token = fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "nothing left aside"
-        );
-        let bearer = headers(&format!("Bearer {}", token.trim()));
-        assert_eq!(access.require(&bearer, Role::Admin).unwrap().name, "admin");
-
-        let again = Access::open(folder.path()).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            token,
-            "a restart keeps it"
-        );
-        assert!(again.require(&bearer, Role::Operator).is_ok());
-        let other = tempfile::tempdir().unwrap();
-        assert!(
-            Access::open(other.path())
-                .unwrap()
-                .require(&bearer, Role::Viewer)
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn without_a_token_one_may_look_but_not_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let access = Access::open(folder.path()).unwrap();
-        let none = HeaderMap::new();
-        assert_eq!(
-            access.require(&none, Role::Viewer).unwrap().role,
-            Role::Viewer
-        );
-        assert_eq!(access.require(&none, Role::Operator), Err(Denied::Absent));
-        for wrong in ["Bearer ", "Bearer nonsense", "Basic YTpi", "bearer"] {
-            for role in [Role::Viewer, Role::Operator, Role::Admin] {
-                assert_eq!(
-                    access.require(&headers(wrong), role),
-                    Err(Denied::Unknown),
-                    "{wrong}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_token_that_others_could_read_or_that_is_none_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        Access::open(folder.path()).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Access::open(folder.path()).err().unwrap().to_string();
-        assert!(
-            error.contains("mode 644") && error.contains("remove it"),
-            "{error}"
-        );
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&path, "\n").unwrap();
-        assert!(matches!(
-            Access::open(folder.path()),
-            Err(AccessError::Empty(_))
-        ));
-    }
-
-    #[test]
-    fn a_lower_role_is_told_what_it_lacks() {
-        let denied = Denied::Role {
-            needed: Role::Admin,
-            has: Role::Operator,
-        };
-        assert_eq!(
-            denied.to_string(),
-            "this needs the role admin, and you are operator"
-        );
-        assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
-    }
-}
+mod tests;

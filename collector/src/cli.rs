@@ -1,7 +1,10 @@
 //! The command line. In: arguments. Out: an exit code: 0 yes, 1 no, 2 error, 3 undecided.
 
+mod device;
+mod keeping;
 mod serve;
 mod sql;
+mod token;
 
 use std::process::ExitCode;
 
@@ -22,6 +25,12 @@ enum Command {
     Serve(serve::Serve),
     /// Ask in SQL; reads only.
     Sql(sql::Sql),
+    /// Say who may send, read and administer.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Give devices tokens of their own, and take them away.
+    #[command(subcommand)]
+    Device(device::Device),
 }
 
 impl Cli {
@@ -29,6 +38,8 @@ impl Cli {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Sql(sql) => sql.run(),
+            Command::Token(token) => token.run(),
+            Command::Device(device) => device.run(),
         };
         result.unwrap_or_else(|error| {
             complain(&error);

@@ -6,16 +6,17 @@ use axum::{Router, middleware};
 use fathomline_dashboard::Dashboard;
 use fathomline_queries::engine::Engine;
 use tokio::{
-    net::TcpListener,
     sync::{Notify, watch},
     task::JoinHandle,
 };
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::InterceptorLayer;
 use tower::ServiceBuilder;
 
 use crate::{
     access::{
         Access,
+        enrol::{self, Enrolling},
+        limit::{self, Limit},
         origin::{self, HostRules},
     },
     alert::{AlertSettings, Alerts},
@@ -24,12 +25,17 @@ use crate::{
     config::Config,
     control::Control,
     database::Database,
+    doors::Doors,
+    listener::{Listener, Peer},
     observe::{
         Observer,
         doors::{self, Door},
     },
     pages::Pages,
-    receiver::{self, Receiver},
+    receiver::{
+        self, Receiver,
+        caller::{self, Callers},
+    },
     store::{self, Folder, Store, StoreError},
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
 };
@@ -53,9 +59,16 @@ pub enum StartError {
     },
     /// Reachable from elsewhere without authentication.
     #[error(
-        "refusing to listen on {0}: anyone who reaches it could read and write; listen on a loopback address, or insist with --insecure"
+        "refusing to listen on {address}: anyone who reaches it could {deed}; set {section}.require_token = true, name {section}.tls.client_ca, listen on a loopback address, or insist with --insecure"
     )]
-    Exposed(SocketAddr),
+    Exposed {
+        /// Which address.
+        address: SocketAddr,
+        /// What anyone could do there.
+        deed: &'static str,
+        /// The section of the configuration that closes it.
+        section: &'static str,
+    },
     /// The system does not say where we listen.
     #[error("cannot tell which address was opened: {0}")]
     Address(io::Error),
@@ -68,7 +81,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    fn room(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn room(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Room(Box::new(error))
     }
 }
@@ -86,6 +99,8 @@ pub struct Running {
     pub otlp_http: SocketAddr,
     /// Where OTLP over gRPC listens.
     pub otlp_grpc: SocketAddr,
+    /// Whether dashboard and API, and both OTLP doors, speak TLS.
+    tls: (bool, bool),
     stop: watch::Sender<bool>,
     /// Doors, watcher and deliveries: everything that hands rows to the store, or reads them.
     tasks: Vec<JoinHandle<()>>,
@@ -98,10 +113,14 @@ impl Collector {
     /// # Errors
     /// When an address or the data folder cannot be used; nothing is left half open.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let http = listen(config.http, "dashboard and API", "--http", &config).await?;
-        let otlp_http = listen(config.otlp_http, "OTLP/HTTP", "--otlp-http", &config).await?;
-        let otlp_grpc = listen(config.otlp_grpc, "OTLP/gRPC", "--otlp-grpc", &config).await?;
-        let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Address);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Doors {
+            http,
+            otlp_http,
+            otlp_grpc,
+            certificates,
+        } = Doors::open(&config, clock.now_us()).await?;
+        let address = |listener: &Listener| listener.address().map_err(StartError::Address);
         let (http_at, otlp_http_at, otlp_grpc_at) =
             (address(&http)?, address(&otlp_http)?, address(&otlp_grpc)?);
         let observer = Observer::default();
@@ -110,6 +129,8 @@ impl Collector {
             observer: observer.clone(),
         };
         let Rooms {
+            access,
+            database,
             store,
             drained,
             pages,
@@ -117,21 +138,42 @@ impl Collector {
             alerts,
             wake,
         } = Rooms::open(&config, (http_at, otlp_http_at), &observer).await?;
-        let receiver = Receiver::new(store, Arc::new(SystemClock), observer.clone());
-        let (stop, stopping) = watch::channel(false);
-        let otlp = counted(receiver::http::router(receiver.clone()), door("otlp_http"));
+        let receiver = Receiver::new(
+            store,
+            Arc::clone(&clock),
+            Arc::clone(&access),
+            observer.clone(),
+        );
+        let callers = Callers {
+            access: Arc::clone(&access),
+            clock: Arc::clone(&clock),
+        };
+        let otlp = for_devices(receiver.clone(), &callers, database);
+        let otlp = counted(otlp, door("otlp_http"));
         let pages = counted(pages, door("http"));
-        let tasks = vec![
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = vec![
             serve_http(http, pages, stopping.clone()),
             serve_http(otlp_http, otlp, stopping.clone()),
-            serve_grpc(otlp_grpc, receiver, door("otlp_grpc"), stopping.clone()),
+            serve_grpc(
+                otlp_grpc,
+                (receiver, callers),
+                door("otlp_grpc"),
+                stopping.clone(),
+            ),
             tokio::spawn(watcher.run(stopping.clone())),
-            tokio::spawn(alerts.run(wake, stopping)),
+            tokio::spawn(alerts.run(wake, stopping.clone())),
         ];
+        for certificates in certificates {
+            let following = certificates.follow(Arc::clone(&clock), stopping.clone());
+            tasks.push(tokio::spawn(following));
+        }
+        tasks.push(tokio::spawn(async move { access.follow(stopping).await }));
         Ok(Running {
             http: http_at,
             otlp_http: otlp_http_at,
             otlp_grpc: otlp_grpc_at,
+            tls: (config.http_tls.is_some(), config.otlp_tls.is_some()),
             stop,
             tasks,
             drained,
@@ -141,6 +183,8 @@ impl Collector {
 
 /// The rooms behind the doors, connected.
 struct Rooms {
+    access: Arc<Access>,
+    database: Database,
     store: Store,
     drained: JoinHandle<()>,
     /// Dashboard and API, with their guards.
@@ -159,8 +203,10 @@ impl Rooms {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // The folder's lock comes first: whoever holds it may touch the rest.
         let folder = Folder::open(&config.data)?;
-        let access = Arc::new(Access::open(&config.data).map_err(StartError::room)?);
         let database = Database::open(&config.data).map_err(StartError::room)?;
+        let access = Access::open(&config.data, database.clone(), config.access);
+        let access = Arc::new(access.map_err(StartError::room)?);
+        access.refresh().await.map_err(StartError::room)?;
         let alerts =
             Alerts::new(&config.alert, &database, &clock, observer).map_err(StartError::room)?;
         let opened = store::open(folder, config.store.clone(), observer.clone()).await?;
@@ -186,10 +232,10 @@ impl Rooms {
             }),
             lane_us: settings.cadence.lane_us,
             lateness_us: settings.cadence.lateness_us,
-            otlp_url: format!("http://{otlp_http}"),
+            otlp_url: format!("{}://{otlp_http}", scheme(config.otlp_tls.is_some())),
         };
         let api = ApiState {
-            access,
+            access: Arc::clone(&access),
             control: Arc::new(control),
             database: database.clone(),
             engine,
@@ -197,10 +243,11 @@ impl Rooms {
             observer: observer.clone(),
         };
         let doors = api::router(api).merge(fathomline_dashboard::router(dashboard));
+        let doors = limited(doors, &access, &clock);
         let wake = Arc::new(Notify::new());
         let mut watcher = Watcher::new(Parts {
             settings,
-            database,
+            database: database.clone(),
             lanes,
             rows: Arc::new(opened.control),
             clock,
@@ -210,6 +257,8 @@ impl Rooms {
         });
         watcher.remember().await;
         Ok(Self {
+            access,
+            database,
             store: opened.store,
             drained: opened.drained,
             pages: guarded(doors, &config.hosts),
@@ -226,6 +275,28 @@ fn guarded(router: Router, hosts: &[String]) -> Router {
     router.layer(middleware::from_fn_with_state(rules, origin::check))
 }
 
+/// What devices find behind OTLP/HTTP: the receiver, and enrolment.
+fn for_devices(receiver: Receiver, callers: &Callers, database: Database) -> Router {
+    let enrolling = Enrolling {
+        access: Arc::clone(&callers.access),
+        database,
+        clock: Arc::clone(&callers.clock),
+    };
+    let known = middleware::from_fn_with_state(callers.clone(), caller::over_http);
+    receiver::http::router(receiver)
+        .merge(enrol::router(enrolling))
+        .layer(known)
+}
+
+/// Whoever guesses tokens is asked to wait.
+fn limited(router: Router, access: &Arc<Access>, clock: &Arc<dyn Clock>) -> Router {
+    let limit = Limit {
+        access: Arc::clone(access),
+        clock: Arc::clone(clock),
+    };
+    router.layer(middleware::from_fn_with_state(limit, limit::check))
+}
+
 /// Answers of a door are counted, refusals by its guards among them.
 fn counted(router: Router, door: Door) -> Router {
     router.layer(middleware::from_fn_with_state(door, doors::count))
@@ -233,7 +304,7 @@ fn counted(router: Router, door: Door) -> Router {
 
 fn public_url(config: &Config, http: SocketAddr) -> String {
     let given = config.public_url.clone();
-    given.unwrap_or_else(|| format!("http://{http}"))
+    given.unwrap_or_else(|| format!("{}://{http}", scheme(config.http_tls.is_some())))
 }
 
 fn names(alert: &AlertSettings) -> Vec<String> {
@@ -242,6 +313,16 @@ fn names(alert: &AlertSettings) -> Vec<String> {
 }
 
 impl Running {
+    /// The URLs of dashboard, OTLP over HTTP and OTLP over gRPC.
+    pub fn urls(&self) -> [String; 3] {
+        let (http, otlp) = self.tls;
+        [
+            format!("{}://{}", scheme(http), self.http),
+            format!("{}://{}", scheme(otlp), self.otlp_http),
+            format!("{}://{}", scheme(otlp), self.otlp_grpc),
+        ]
+    }
+
     /// Closes the doors and returns once everything acknowledged is committed.
     pub async fn drain(self) {
         // Nobody listening means that the doors are closed already.
@@ -253,35 +334,22 @@ impl Running {
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    door: &'static str,
-    flag: &'static str,
-    config: &Config,
-) -> Result<TcpListener, StartError> {
-    if !address.ip().is_loopback() && !config.insecure {
-        return Err(StartError::Exposed(address));
-    }
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            address,
-            door,
-            source,
-            flag,
-        })
+/// How a door is written in a URL.
+fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
 }
 
 fn serve_http(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
+    let service = router.into_make_service_with_connect_info::<Peer>();
     tokio::spawn(async move {
         let stopped = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = axum::serve(listener, router)
+        if let Err(error) = axum::serve(listener, service)
             .with_graceful_shutdown(stopped)
             .await
         {
@@ -291,8 +359,8 @@ fn serve_http(
 }
 
 fn serve_grpc(
-    listener: TcpListener,
-    receiver: Receiver,
+    listener: Listener,
+    (receiver, callers): (Receiver, Callers),
     door: Door,
     mut stopping: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
@@ -300,11 +368,12 @@ fn serve_grpc(
         let layer = ServiceBuilder::new()
             .map_response(move |response| door.count_grpc(response))
             .map_response(receiver::grpc::final_when_too_large)
+            .layer(InterceptorLayer::new(callers))
             .into_inner();
         let served = tonic::transport::Server::builder()
             .layer(layer)
             .add_service(receiver::grpc::service(receiver))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            .serve_with_incoming_shutdown(listener.connections(), async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             })
             .await;

@@ -17,7 +17,9 @@ use fathomline_wire::names::NOISED;
 
 use self::file::{RawAlert, RawConfig, RawDrift, RawLimits, RawSql, RawStore};
 use crate::{
+    access::Rules,
     alert::{AlertSettings, Endpoint},
+    listener::certificates::CertificateFiles,
     store::{Limits, StoreSettings},
     watch::WatchSettings,
 };
@@ -35,6 +37,11 @@ pub struct Config {
     pub otlp_grpc: SocketAddr,
     /// Listen beyond loopback without authentication.
     pub insecure: bool,
+    pub(crate) access: Rules,
+    /// Certificates of dashboard and API.
+    pub(crate) http_tls: Option<CertificateFiles>,
+    /// Certificates of both OTLP doors.
+    pub(crate) otlp_tls: Option<CertificateFiles>,
     pub(crate) hosts: Vec<String>,
     pub(crate) public_url: Option<String>,
     pub(crate) store: StoreSettings,
@@ -143,6 +150,12 @@ impl Config {
             otlp_http: raw.otlp.http.unwrap_or_else(|| loopback(4318)),
             otlp_grpc: raw.otlp.grpc.unwrap_or_else(|| loopback(4317)),
             insecure: false,
+            access: Rules {
+                send: raw.otlp.require_token,
+                read: raw.http.require_token,
+            },
+            http_tls: raw.http.tls.map(|tls| tls.of("http.tls")),
+            otlp_tls: raw.otlp.tls.map(|tls| tls.of("otlp.tls")),
             hosts: raw.http.hosts,
             public_url: raw.http.public_url,
             store,

@@ -5,6 +5,7 @@
 //! `database/`, one file per noun. Never: device rows (they are Delta's), secrets, a clock.
 
 pub(crate) mod audit;
+pub(crate) mod credentials;
 pub(crate) mod detectors;
 pub(crate) mod events;
 pub(crate) mod lanes;
@@ -26,7 +27,10 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("../sql/control/0001_control.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../sql/control/0001_control.sql"),
+    include_str!("../sql/control/0002_access.sql"),
+];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;
 
@@ -103,6 +107,11 @@ impl Database {
         .await
         .map_err(|_| DatabaseError::Stopped)?
     }
+}
+
+/// Whether a collector ever ran on this folder.
+pub(crate) fn exists(data_folder: &Path) -> bool {
+    data_folder.join(FILE).is_file()
 }
 
 /// Creates the file readable by its owner alone; SQLite gives its log the same mode.

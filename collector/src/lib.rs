@@ -10,6 +10,8 @@
 //!
 //! | room | owns |
 //! |---|---|
+//! | `doors` | which addresses are opened, and which are too open |
+//! | `listener` | connections, in the clear or under TLS |
 //! | `receiver` | where data enters: OTLP over gRPC and HTTP |
 //! | `intake` | pure: request to points and rejections |
 //! | `store` | where data rests: log, ledger, Delta tables |
@@ -33,9 +35,11 @@ mod collector;
 mod config;
 mod control;
 mod database;
+mod doors;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod intake;
+mod listener;
 mod observe;
 mod pages;
 mod receiver;
@@ -43,6 +47,7 @@ mod sentence;
 mod store;
 mod watch;
 
+pub use access::credentials;
 pub use collector::{Collector, Running, StartError};
 pub use config::{AlertEndpoint, Config, ConfigError};
 pub use sentence::sentence;

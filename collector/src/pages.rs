@@ -31,8 +31,10 @@ impl Control for Pages {
         let allowed = self.access.require(headers, Role::Viewer);
         allowed.map(drop).map_err(|denied| Refused {
             status: match denied {
-                Denied::Absent | Denied::Unknown => StatusCode::UNAUTHORIZED,
-                Denied::Role { .. } => StatusCode::FORBIDDEN,
+                Denied::Absent | Denied::Unknown | Denied::Revoked => StatusCode::UNAUTHORIZED,
+                Denied::Role { .. } | Denied::SendsOnly | Denied::ReadsOnly => {
+                    StatusCode::FORBIDDEN
+                }
             },
             message: denied.to_string(),
         })
@@ -54,15 +56,17 @@ impl Control for Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::{access::Rules, clock::SystemClock};
 
     #[tokio::test]
     async fn an_unknown_reference_is_none_and_a_wrong_token_may_not_look() {
         let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let access = Access::open(folder.path(), database.clone(), Rules::default()).unwrap();
         let pages = Pages {
-            access: Arc::new(Access::open(folder.path()).unwrap()),
+            access: Arc::new(access),
             clock: Arc::new(SystemClock),
-            database: Database::open(folder.path()).unwrap(),
+            database,
         };
         assert_eq!(pages.reference("none").await.unwrap(), None);
         let mut headers = HeaderMap::new();

@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `http.rs` | `POST /v1/metrics` |
 //! | `grpc.rs` | `MetricsService/Export` |
+//! | `caller.rs` | who sends, asked of `access` before a body is read |
 //! | `decode.rs` | content type and encoding, limits before and after inflation, protobuf |
 //! | `reply.rs` | outcome to status, partial success, Retry-After: the only status codes |
 
+pub(crate) mod caller;
 pub(crate) mod decode;
 pub(crate) mod grpc;
 pub(crate) mod http;
@@ -24,6 +26,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use sha2::{Digest, Sha256};
 
 use crate::{
+    access::{Access, sender::Sender},
     clock::Clock,
     intake::{self, Arrival, Refusal},
     observe::Observer,
@@ -35,14 +38,21 @@ use crate::{
 pub(crate) struct Receiver {
     store: Store,
     clock: Arc<dyn Clock>,
+    access: Arc<Access>,
     observer: Observer,
 }
 
 impl Receiver {
-    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, observer: Observer) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        access: Arc<Access>,
+        observer: Observer,
+    ) -> Self {
         Self {
             store,
             clock,
+            access,
             observer,
         }
     }
@@ -55,6 +65,7 @@ impl Receiver {
     /// Reads the request into an arrival and waits until the store has decided and synced.
     async fn accept(
         &self,
+        sender: &Sender,
         request: &ExportMetricsServiceRequest,
         declared: Option<Declared>,
         digest: [u8; 32],
@@ -62,14 +73,15 @@ impl Receiver {
         let received_us = self.clock.now_us();
         intake::check_size(request)?;
         let (windows, rejected) = intake::from_request(request);
-        let arrival = Arrival {
+        let mut arrival = Arrival {
             declared,
-            token: 0,
+            token: sender.number(),
             digest,
             received_us,
             windows,
             rejected,
         };
+        self.access.admit(sender, &mut arrival)?;
         self.store.offer(arrival).await
     }
 }

@@ -307,10 +307,14 @@ impl Builder {
     /// Takes the spool folder and starts to observe.
     ///
     /// # Errors
-    /// When an option is invalid, the spool folder cannot be used or is used by another line, or
-    /// the system starts no thread. Never because the collector is away.
+    /// When an option is invalid, a certificate's file or the spool folder cannot be used, another
+    /// line uses the folder, or the system starts no thread. Never because the collector is away.
     pub fn start(self) -> Result<Fathomline, Error> {
-        Fathomline::start(self.checked()?)
+        let mut settings = self.checked()?;
+        if !settings.plan.disabled {
+            settings.destination.read_trust()?;
+        }
+        Fathomline::start(settings)
     }
 
     pub(crate) fn checked(mut self) -> Result<Settings, Error> {

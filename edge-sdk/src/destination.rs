@@ -2,8 +2,9 @@
 //! and the headers of every upload, checked. Never shows a secret: not in a log, not in an error.
 
 use fathomline_wire::names;
+use ureq::tls::TlsConfig;
 
-use crate::{builder::Builder, error::Error};
+use crate::{builder::Builder, error::Error, trust::Trust};
 
 /// Where a collector on the same device listens.
 const ENDPOINT: &str = "http://127.0.0.1:4318";
@@ -38,6 +39,9 @@ pub(crate) struct Destination {
     whole: bool,
     authorization: Option<Secret>,
     headers: Vec<(String, Secret)>,
+    pub(crate) trust: Trust,
+    /// What the files of `trust` hold; read when the line starts.
+    tls: Option<TlsConfig>,
 }
 
 /// A value that no log shows.
@@ -57,6 +61,8 @@ impl Default for Destination {
             whole: false,
             authorization: None,
             headers: Vec::new(),
+            trust: Trust::default(),
+            tls: None,
         }
     }
 }
@@ -104,6 +110,19 @@ impl Builder {
 }
 
 impl Destination {
+    /// Reads the certificates' files.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub(crate) fn read_trust(&mut self) -> Result<(), Error> {
+        self.tls = self.trust.read()?;
+        Ok(())
+    }
+
+    pub(crate) fn tls(&self) -> Option<TlsConfig> {
+        self.tls.clone()
+    }
+
     /// OTLP's rule: the path of the signal is appended, unless the URL is whole.
     pub(crate) fn url(&self) -> String {
         let base = self.endpoint.trim_end_matches('/');

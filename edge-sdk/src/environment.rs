@@ -64,7 +64,7 @@ pub(crate) fn apply(
 }
 
 /// OpenTelemetry's own variables, in the order they apply.
-const OPENTELEMETRY: [(&str, Apply); 6] = [
+const OPENTELEMETRY: [(&str, Apply); 12] = [
     ("OTEL_SERVICE_NAME", |b, v| Ok(b.service(v))),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", |b, v| Ok(b.endpoint(v))),
     ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", |b, v| {
@@ -72,6 +72,18 @@ const OPENTELEMETRY: [(&str, Apply); 6] = [
     }),
     ("OTEL_EXPORTER_OTLP_HEADERS", options::headers),
     ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", options::headers),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", options::root),
+    ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", options::root),
+    (
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        options::certificate,
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        options::certificate,
+    ),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", options::key),
+    ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", options::key),
     ("OTEL_METRIC_EXPORT_INTERVAL", |b, v| {
         Ok(b.window(Duration::from_millis(options::whole(v)?)))
     }),

@@ -44,6 +44,14 @@ pub enum Error {
         /// What the system said, or what is wrong with the content.
         source: io::Error,
     },
+    /// A file with a certificate or its key could not be used.
+    #[error("cannot use {path} for TLS: {problem}", path = path.display())]
+    Certificate {
+        /// File that was named.
+        path: PathBuf,
+        /// What the system said, or what is wrong with the content.
+        problem: String,
+    },
     /// Another line, in this or another process, uses the spool folder.
     #[error("cannot use spool {folder}: another line holds it; give each line a folder of its own", folder = folder.display())]
     SpoolInUse {

@@ -5,6 +5,7 @@
 //! | `builder`, `model` | what is declared at the start; the variant's hash |
 //! | `environment` | the same from a file and from environment variables |
 //! | `destination` | where windows go, with which headers |
+//! | `trust` | whom uploads trust, and the certificate they show |
 //! | `line` | start, end, and the three threads: nothing else runs |
 //! | `inference` | one inference, from its first token to its record |
 //! | `logits` | one pass over a row of logits |
@@ -61,6 +62,7 @@ mod script;
 mod sender;
 mod spool;
 mod sysfs;
+mod trust;
 mod windows;
 mod words;
 

@@ -11,6 +11,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) retry_after: Option<String>,
+    pub(crate) www_authenticate: Option<String>,
 }
 
 impl Answer {
@@ -58,13 +59,17 @@ pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::E
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
-    let retry_after = response.headers().get("retry-after");
-    let retry_after = retry_after.map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    let header = |name| {
+        let value = response.headers().get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let (retry_after, www_authenticate) = (header("retry-after"), header("www-authenticate"));
     let status = response.status().as_u16();
     let body = response.body_mut().read_to_vec()?;
     Ok(Answer {
         status,
         body,
         retry_after,
+        www_authenticate,
     })
 }

@@ -8,6 +8,9 @@ const EMPTY_WORDS: [&str; 9] = [
     "manager", "handler", "helper", "util", "common", "misc", "data", "info", "process",
 ];
 
+/// Names that traits of libraries impose on whoever implements them.
+const IMPOSED: [&str; 2] = ["connect_info", "ConnectInfo"];
+
 /// What introduces a name in Rust.
 const ITEMS: [&str; 9] = [
     "fn",
@@ -70,7 +73,7 @@ fn item_name(line: &str) -> Option<String> {
         .chars()
         .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
         .collect();
-    (!name.is_empty()).then_some(name)
+    (!name.is_empty() && !IMPOSED.contains(&name.as_str())).then_some(name)
 }
 
 /// Parts of `snake_case` and `CamelCase` names, in lower case.

@@ -36,11 +36,17 @@ pub enum Rejection {
     Cardinality,
     /// The collector has no room at present; the same request may succeed later.
     Busy,
+    /// The door needs a token, and none came that is in force.
+    Unauthenticated,
+    /// The sender may not send for this device.
+    Forbidden,
+    /// Too many wrong tokens came from the sender's address.
+    Attempts,
 }
 
 impl Rejection {
     /// Every rejection there is, for documentation, metrics and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::Unsupported,
         Self::TooLarge,
@@ -55,6 +61,9 @@ impl Rejection {
         Self::Kind,
         Self::Cardinality,
         Self::Busy,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Attempts,
     ];
 
     /// The code for programs; never changes once published.
@@ -74,12 +83,15 @@ impl Rejection {
             Self::Kind => "kind",
             Self::Cardinality => "cardinality",
             Self::Busy => "busy",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Attempts => "attempts",
         }
     }
 
     /// Whether sending the same bytes again can succeed.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::Attempts)
     }
 
     /// The sentence for the sender: what was wrong and what to do.
@@ -115,6 +127,15 @@ impl Rejection {
                 "this device or token made its share of services, cohorts, metrics, categories, devices or series, or there are as many as the collector keeps; drop unbounded attributes before sending, or raise the limits"
             }
             Self::Busy => "the collector has no room at present; retry after the time it gives",
+            Self::Unauthenticated => {
+                "send a token that is in force as `Authorization: Bearer ...`; `fathomline token create` makes one"
+            }
+            Self::Forbidden => {
+                "a sender may send for its own devices only, and for none that was revoked; keep the data and ask the collector's operator"
+            }
+            Self::Attempts => {
+                "too many wrong tokens came from this address; wait, and correct the token"
+            }
         }
     }
 }
@@ -130,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_unique_and_only_busy_is_retryable() {
+    fn codes_are_unique_and_only_what_passes_by_itself_is_retryable() {
         let codes: std::collections::BTreeSet<_> =
             Rejection::ALL.iter().map(|r| r.code()).collect();
         assert_eq!(codes.len(), Rejection::ALL.len());
         assert!(
             Rejection::ALL
                 .iter()
-                .all(|r| r.retryable() == (*r == Rejection::Busy))
+                .all(|r| r.retryable() == matches!(r, Rejection::Busy | Rejection::Attempts))
         );
     }
 }

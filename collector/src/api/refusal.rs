@@ -48,10 +48,12 @@ impl Refusal {
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Absent | Denied::Unknown => {
+            Denied::Absent | Denied::Unknown | Denied::Revoked => {
                 Self::new(StatusCode::UNAUTHORIZED, "token", denied)
             }
-            Denied::Role { .. } => Self::forbidden("role", denied),
+            Denied::Role { .. } | Denied::SendsOnly | Denied::ReadsOnly => {
+                Self::forbidden("role", denied)
+            }
         }
     }
 }
@@ -61,8 +63,11 @@ impl IntoResponse for Refusal {
         let body = json!({ "error": { "code": self.code, "message": self.message } });
         let mut response = (self.status, Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            // Programs send tokens; browsers ask for a password, which may be one.
+            for scheme in ["Bearer", "Basic realm=\"fathomline\""] {
+                let scheme = HeaderValue::from_static(scheme);
+                response.headers_mut().append(WWW_AUTHENTICATE, scheme);
+            }
         }
         response
     }

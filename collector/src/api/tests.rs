@@ -11,6 +11,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
+    access::Rules,
     clock::MovedClock,
     watch::{WatchSettings, script::ScriptedLanes},
 };
@@ -32,7 +33,7 @@ fn state(folder: &std::path::Path) -> ApiState {
     let clock = Arc::new(MovedClock::at(60_000_000));
     let control = Control::new(database.clone(), Arc::new(lanes), clock, &settings);
     ApiState {
-        access: Arc::new(Access::open(folder).unwrap()),
+        access: Arc::new(Access::open(folder, database.clone(), Rules::default()).unwrap()),
         control: Arc::new(control),
         database,
         engine: Arc::new(Engine::new(lake, EngineLimits::default()).unwrap()),

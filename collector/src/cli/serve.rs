@@ -110,8 +110,9 @@ fn log_to_stderr(format: LogFormat) {
 /// The addresses in force, one a line, for people and for scripts.
 fn announce(running: &Running) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "dashboard http://{}", running.http)?;
-    writeln!(out, "otlp/http http://{}", running.otlp_http)?;
-    writeln!(out, "otlp/grpc http://{}", running.otlp_grpc)?;
+    let [dashboard, otlp_http, otlp_grpc] = running.urls();
+    writeln!(out, "dashboard {dashboard}")?;
+    writeln!(out, "otlp/http {otlp_http}")?;
+    writeln!(out, "otlp/grpc {otlp_grpc}")?;
     out.flush()
 }

@@ -32,6 +32,12 @@ pub(crate) struct Sql {
     /// Read a data folder instead: committed rows only.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Environment variable that holds a token, where reading needs one.
+    #[arg(long, value_name = "NAME", default_value = "FATHOMLINE_TOKEN")]
+    token_env: String,
+    /// Trust these certificates (PEM) instead of the public ones.
+    #[arg(long, value_name = "FILE")]
+    root_certificate: Option<PathBuf>,
     /// How to print rows.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -85,11 +91,11 @@ impl Sql {
 
     async fn asked(&self) -> anyhow::Result<Answer> {
         let url = format!("{}/api/v1/sql", self.url.trim_end_matches('/'));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()?;
-        let request = client.post(&url).json(&json!({ "query": self.query }));
+        let client = self.client()?;
+        let mut request = client.post(&url).json(&json!({ "query": self.query }));
+        if let Ok(token) = std::env::var(&self.token_env) {
+            request = request.bearer_auth(token);
+        }
         let response = request.send().await.with_context(|| {
             format!("cannot ask {url}; start `fathomline serve`, or read a folder with --data")
         })?;
@@ -103,6 +109,23 @@ impl Sql {
             Some(message) => bail!("{message}"),
             None => bail!("{url} answered {status}; is it a Fathomline collector?"),
         }
+    }
+
+    fn client(&self) -> anyhow::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+        if let Some(path) = &self.root_certificate {
+            let named = || format!("cannot use --root-certificate {}", path.display());
+            let pem = std::fs::read(path).with_context(named)?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem).with_context(named)?;
+            if roots.is_empty() {
+                bail!("{}: it holds no certificate; give PEM", named());
+            }
+            builder = builder.tls_built_in_root_certs(false);
+            builder = roots
+                .into_iter()
+                .fold(builder, |b, root| b.add_root_certificate(root));
+        }
+        Ok(builder.build()?)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::alert::Endpoint;
+use crate::{alert::Endpoint, listener::certificates::CertificateFiles};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +27,9 @@ pub(super) struct RawHttp {
     pub(super) hosts: Vec<String>,
     /// For links in webhooks.
     pub(super) public_url: Option<String>,
+    /// Looking needs a token, too.
+    pub(super) require_token: bool,
+    pub(super) tls: Option<RawTls>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +37,28 @@ pub(super) struct RawHttp {
 pub(super) struct RawOtlp {
     pub(super) http: Option<SocketAddr>,
     pub(super) grpc: Option<SocketAddr>,
+    /// Sending needs a token.
+    pub(super) require_token: bool,
+    pub(super) tls: Option<RawTls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+impl RawTls {
+    pub(super) fn of(self, section: &'static str) -> CertificateFiles {
+        CertificateFiles {
+            section,
+            certificate: self.certificate,
+            key: self.key,
+            client_ca: self.client_ca,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

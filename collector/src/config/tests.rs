@@ -38,6 +38,24 @@ fn endpoints_and_their_retries_are_read() {
 }
 
 #[test]
+fn doors_are_closed_by_tokens_and_certificates_only_where_the_file_says_so() {
+    let open = parse("").unwrap();
+    assert_eq!(open.access, Rules::default());
+    assert_eq!((open.http_tls, open.otlp_tls), (None, None));
+    let text = "[http]\nrequire_token = true\n[http.tls]\ncertificate = \"c\"\nkey = \"k\"\n\
+                [otlp]\nrequire_token = true\n[otlp.tls]\ncertificate = \"c\"\nkey = \"k\"\n\
+                client_ca = \"ca\"";
+    let closed = parse(text).unwrap();
+    assert!(closed.access.read && closed.access.send);
+    assert_eq!(closed.http_tls.unwrap().client_ca, None);
+    let otlp = closed.otlp_tls.unwrap();
+    assert_eq!(
+        (otlp.section, otlp.client_ca),
+        ("otlp.tls", Some("ca".into()))
+    );
+}
+
+#[test]
 fn misspelt_keys_and_bad_values_say_what_and_where() {
     for (text, needles) in [
         (
@@ -55,11 +73,67 @@ fn misspelt_keys_and_bad_values_say_what_and_where() {
         ("[sql]\nrows_max = 0", &["sql.rows_max = 0"]),
         ("[alert]\nretry = [\"later\"]", &["alert.retry = later"]),
         ("[[alert.endpoints]]\nname = \"x\"", &["url"]),
+        ("[otlp.tls]\ncertificate = \"c\"", &["key"]),
+        ("[otlp]\nrequire_tokens = true", &["require_tokens"]),
+        ("[http.tls]\nca = \"c\"", &["ca"]),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(
             needles.iter().all(|needle| error.contains(needle)),
             "{error} lacks {needles:?}"
         );
+    }
+}
+
+/// Every key a section takes: the parser names them when it meets one that it does not know.
+fn keys(section: &str) -> Vec<String> {
+    let error = parse(&format!("{section}\nno_such_key = 1")).unwrap_err();
+    let error = error.to_string();
+    let expected = error.split("unknown field `no_such_key`").nth(1);
+    // Our own advice comes after it.
+    let expected = expected.and_then(|rest| rest.split([';', '\n']).next());
+    let words = expected.unwrap_or_else(|| panic!("{error}")).split('`');
+    words.skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documented_file_is_one_and_names_every_key() {
+    let document = include_str!("../../../docs/configuration.md");
+    let block = document.split("```toml\n").nth(1).unwrap();
+    let text = block.split("```").next().unwrap();
+    parse(text).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let of = |path: &[&str]| {
+        let value = path
+            .iter()
+            .fold(toml::Value::from(table.clone()), |v, key| v[*key].clone());
+        value
+            .as_table()
+            .cloned()
+            .unwrap_or_else(|| value[0].as_table().unwrap().clone())
+    };
+    let sections: [(&str, &[&str]); 9] = [
+        ("", &[]),
+        ("[http]", &["http"]),
+        ("[http.tls]", &["http", "tls"]),
+        ("[otlp]", &["otlp"]),
+        ("[otlp.tls]", &["otlp", "tls"]),
+        ("[store]", &["store"]),
+        ("[sql]", &["sql"]),
+        ("[drift]", &["drift"]),
+        ("[alert]", &["alert"]),
+    ];
+    for (section, path) in sections {
+        let (known, documented) = (keys(section), of(path));
+        assert!(!known.is_empty(), "{section}");
+        for key in known {
+            assert!(
+                documented.contains_key(&key),
+                "{section} {key} is not documented"
+            );
+        }
+    }
+    for key in keys("[[alert.endpoints]]") {
+        assert!(of(&["alert", "endpoints"]).contains_key(&key), "{key}");
     }
 }

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 use tonic::{Request, Status, codec::CompressionEncoding};
 
-use super::{Receiver, digest, reply};
+use super::{Receiver, caller, digest, reply};
 use crate::{intake::Refusal, store::Outcome};
 
 const STATUS_HEADER: &str = "grpc-status";
@@ -60,6 +60,7 @@ impl Receiver {
         &self,
         request: &Request<ExportMetricsServiceRequest>,
     ) -> Result<Outcome, Refusal> {
+        let sender = caller::of(request.extensions())?;
         let metadata = request.metadata();
         let declared =
             identity::from_headers(|name| metadata.get(name).and_then(|value| value.to_str().ok()))
@@ -71,6 +72,6 @@ impl Receiver {
             Some(_) => digest(&message.encode_to_vec()),
             None => [0; 32],
         };
-        self.accept(message, declared, digest).await
+        self.accept(&sender, message, declared, digest).await
     }
 }

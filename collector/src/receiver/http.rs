@@ -3,15 +3,15 @@
 use axum::{
     Router,
     body::Body,
-    extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    extract::{Request, State},
+    http::{Method, StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
     routing::post,
 };
 use fathomline_wire::{identity, limits::BODY_BYTES_MAX, rejection::Rejection};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{Receiver, decode, digest, reply};
+use super::{Receiver, caller, decode, digest, reply};
 use crate::{intake::Refusal, store::Outcome};
 
 /// The routes of the OTLP/HTTP door.
@@ -22,17 +22,16 @@ pub(crate) fn router(receiver: Receiver) -> Router {
         .with_state(receiver)
 }
 
-async fn export_metrics(
-    State(receiver): State<Receiver>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let result = export(&receiver, &headers, body).await;
+async fn export_metrics(State(receiver): State<Receiver>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let result = export(&receiver, &parts, body).await;
     receiver.tell(&result);
     reply::to_http(result)
 }
 
-async fn export(receiver: &Receiver, headers: &HeaderMap, body: Body) -> Result<Outcome, Refusal> {
+async fn export(receiver: &Receiver, parts: &Parts, body: Body) -> Result<Outcome, Refusal> {
+    let sender = caller::of(&parts.extensions)?;
+    let headers = &parts.headers;
     decode::check_content_type(headers)?;
     let declared =
         identity::from_headers(|name| headers.get(name).and_then(|value| value.to_str().ok()))
@@ -44,7 +43,9 @@ async fn export(receiver: &Receiver, headers: &HeaderMap, body: Body) -> Result<
         .to_bytes();
     let body = decode::inflated(headers, &body)?;
     let request = decode::metrics_request(&body)?;
-    receiver.accept(&request, declared, digest(&body)).await
+    receiver
+        .accept(&sender, &request, declared, digest(&body))
+        .await
 }
 
 fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Refusal {

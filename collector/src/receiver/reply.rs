@@ -5,7 +5,7 @@
 //! error is a protobuf `google.rpc.Status`, as the specification asks.
 
 use axum::{
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use fathomline_wire::rejection::Rejection;
@@ -19,6 +19,9 @@ use crate::{intake::Refusal, store::Outcome};
 
 /// How long a refused sender should wait when nothing better is known.
 const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// As long as wrong tokens are remembered.
+const ATTEMPTS_SECONDS: u64 = 60;
 
 /// The answer to a request that was decided upon: success, or partial success with reasons.
 pub(super) fn to_message(outcome: &Outcome) -> ExportMetricsServiceResponse {
@@ -41,10 +44,15 @@ pub(super) fn to_http(result: Result<Outcome, Refusal>) -> Response {
             }
             .encode_to_vec();
             let mut response = protobuf(status, body);
-            if refusal.rejection.retryable() {
+            if let Some(seconds) = retry_after_seconds(refusal.rejection) {
+                let headers = response.headers_mut();
+                headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+            if refusal.rejection == Rejection::Unauthenticated {
+                let scheme = HeaderValue::from_static("Bearer");
                 response
                     .headers_mut()
-                    .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+                    .insert(header::WWW_AUTHENTICATE, scheme);
             }
             response
         }
@@ -68,12 +76,23 @@ fn protobuf(status: StatusCode, body: Vec<u8>) -> Response {
         .into_response()
 }
 
+fn retry_after_seconds(rejection: Rejection) -> Option<u64> {
+    let seconds = match rejection {
+        Rejection::Attempts => ATTEMPTS_SECONDS,
+        _ => RETRY_AFTER_SECONDS,
+    };
+    rejection.retryable().then_some(seconds)
+}
+
 fn http_status(rejection: Rejection) -> StatusCode {
     match rejection {
         Rejection::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Rejection::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Rejection::Conflict => StatusCode::CONFLICT,
         Rejection::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Rejection::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Rejection::Forbidden => StatusCode::FORBIDDEN,
+        Rejection::Attempts => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -82,7 +101,9 @@ fn grpc_code(rejection: Rejection) -> tonic::Code {
     match rejection {
         Rejection::TooLarge => tonic::Code::ResourceExhausted,
         Rejection::Conflict => tonic::Code::AlreadyExists,
-        Rejection::Busy => tonic::Code::Unavailable,
+        Rejection::Busy | Rejection::Attempts => tonic::Code::Unavailable,
+        Rejection::Unauthenticated => tonic::Code::Unauthenticated,
+        Rejection::Forbidden => tonic::Code::PermissionDenied,
         _ => tonic::Code::InvalidArgument,
     }
 }
@@ -101,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_busy_may_be_retried_and_says_when() {
+    fn only_what_passes_by_itself_may_be_retried_and_says_when() {
         for rejection in Rejection::ALL {
             let response = to_http(Err(Refusal::new(rejection, "detail")));
             let retried = matches!(response.status().as_u16(), 429 | 502 | 503 | 504);

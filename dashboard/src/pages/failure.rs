@@ -105,8 +105,11 @@ impl IntoResponse for Failure {
             Err(_) => (self.status, self.message).into_response(),
         };
         if self.status == StatusCode::UNAUTHORIZED {
-            let scheme = axum::http::HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            // Programs send tokens; browsers ask for a password, which may be one.
+            for scheme in ["Bearer", "Basic realm=\"fathomline\""] {
+                let scheme = axum::http::HeaderValue::from_static(scheme);
+                response.headers_mut().append(WWW_AUTHENTICATE, scheme);
+            }
         }
         response
     }

@@ -77,6 +77,9 @@ pub(super) const OPTIONS: &[Named] = &[
     }),
     named("FATHOMLINE_HEADERS", headers),
     named("FATHOMLINE_TOKEN", |b, v| Ok(b.token(v))),
+    named("FATHOMLINE_ROOT_CERTIFICATE", root),
+    named("FATHOMLINE_CLIENT_CERTIFICATE", certificate),
+    named("FATHOMLINE_CLIENT_KEY", key),
     named("FATHOMLINE_METERED", |b, v| {
         Ok(if truth(v)? { b.metered() } else { b })
     }),
@@ -131,6 +134,22 @@ pub(super) fn headers(builder: Builder, list: &str) -> Parsed {
     Ok(all.fold(builder, |builder, (name, value)| {
         builder.header(name, value)
     }))
+}
+
+/// The file is read when the line starts, as are the two below.
+pub(super) fn root(builder: Builder, path: &str) -> Parsed {
+    Ok(builder.root_certificate(path))
+}
+
+/// One of two: whether the other is there too is seen when the line starts.
+pub(super) fn certificate(mut builder: Builder, path: &str) -> Parsed {
+    builder.destination.trust.certificate = Some(path.into());
+    Ok(builder)
+}
+
+pub(super) fn key(mut builder: Builder, path: &str) -> Parsed {
+    builder.destination.trust.key = Some(path.into());
+    Ok(builder)
 }
 
 /// Epsilon and inferences of a day, and then the metrics if others than usual are meant.

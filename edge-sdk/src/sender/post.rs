@@ -44,10 +44,13 @@ impl Door {
             .max_idle_connections(1)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
-            .user_agent(concat!("fathomline-edge/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("fathomline-edge/", env!("CARGO_PKG_VERSION")));
+        let config = match destination.tls() {
+            Some(tls) => config.tls_config(tls),
+            None => config,
+        };
         Self {
-            agent: config.new_agent(),
+            agent: config.build().new_agent(),
             url,
             headers: destination.headers(),
         }

@@ -26,7 +26,10 @@ usage: fathomline-edge inspect SPOOL          every waiting window as OTLP/JSON,
        fathomline-edge status SPOOL           what waits, and what the day has cost
        fathomline-edge send-test ENDPOINT [--token-env NAME]
                                               sends one empty window, with the token in the
-                                              environment variable NAME (FATHOMLINE_TOKEN)
+                                              environment variable NAME (FATHOMLINE_TOKEN), and
+                                              the certificates that FATHOMLINE_ROOT_CERTIFICATE,
+                                              FATHOMLINE_CLIENT_CERTIFICATE and
+                                              FATHOMLINE_CLIENT_KEY name
 ";
 
 /// Where the token is, unless another variable is named.
@@ -102,6 +105,13 @@ fn send_test(endpoint: &str, token: &str) -> Done {
         .spool(&spool);
     if let Ok(secret) = std::env::var(token) {
         builder = builder.token(secret);
+    }
+    if let Some(path) = std::env::var_os("FATHOMLINE_ROOT_CERTIFICATE") {
+        builder = builder.root_certificate(path);
+    }
+    let client = ["FATHOMLINE_CLIENT_CERTIFICATE", "FATHOMLINE_CLIENT_KEY"].map(std::env::var_os);
+    if let [Some(certificate), Some(key)] = client {
+        builder = builder.client_certificate(certificate, key);
     }
     let health = builder.start()?.shutdown(SEND_LIMIT);
     if spool.exists() {

@@ -1,0 +1,74 @@
+//! `fathomline device`: which devices have a token of their own, and which may send no more. In: a
+//! data folder and a name. Out: a token on standard output, this once, or rows.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use fathomline_collector::{clock::rfc3339, credentials::DeviceRow};
+
+use super::{
+    keeping::{Folder, Listed, Shape, list, remark, wait},
+    token::show,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Device {
+    /// Give a device a token of its own and print it, or take a revoked device back.
+    Enrol {
+        /// The device's `device.id`.
+        device: String,
+        /// The fleet it belongs to: tokens of other fleets may not send for it.
+        #[arg(long, value_name = "NAME")]
+        fleet: Option<String>,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Show devices that were enrolled or revoked.
+    List {
+        #[command(flatten)]
+        folder: Folder,
+        /// How to print rows.
+        #[arg(long, value_enum, default_value_t = Shape::Table)]
+        format: Shape,
+    },
+    /// End a device: its tokens, and whatever others send for it.
+    Revoke {
+        /// The device's `device.id`.
+        device: String,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+impl Device {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Enrol {
+                device,
+                fleet,
+                folder,
+            } => show(&wait(folder.open()?.enrol(&device, fleet.as_deref()))?)?,
+            Self::List { folder, format } => list(&wait(folder.open()?.devices())?, format)?,
+            Self::Revoke { device, folder } => {
+                let tokens = wait(folder.open()?.revoke_device(&device))?;
+                remark(&format!(
+                    "revoked device {device:?} and {tokens} tokens of its own"
+                ));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Listed for DeviceRow {
+    const COLUMNS: &'static [&'static str] = &["device", "fleet", "enrolled", "revoked"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.device.clone(),
+            self.fleet.clone().unwrap_or_default(),
+            self.enrolled_us.map(rfc3339).unwrap_or_default(),
+            self.revoked_us.map(rfc3339).unwrap_or_default(),
+        ]
+    }
+}

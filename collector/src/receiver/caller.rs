@@ -1,0 +1,77 @@
+//! Hands the connection's identity over: what `access` says about it, before a body is read. In: a
+//! request of either door. Out: the same request with its [`Sender`], or the refusal. Applied to a
+//! whole door, so that no route can forget it. Never decides.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use fathomline_wire::rejection::Rejection;
+use tonic::Status;
+
+use super::reply;
+use crate::{
+    access::{
+        Access,
+        sender::{Origin, Sender},
+    },
+    clock::Clock,
+    intake::Refusal,
+    listener::Peer,
+};
+
+/// Who is asked, and what time it is.
+#[derive(Clone)]
+pub(crate) struct Callers {
+    pub(crate) access: Arc<Access>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// For a door of HTTP.
+pub(crate) async fn over_http(
+    State(callers): State<Callers>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match callers.sender(request.headers(), &peer) {
+        Ok(sender) => {
+            request.extensions_mut().insert(sender);
+            next.run(request).await
+        }
+        Err(refusal) => reply::to_http(Err(refusal)),
+    }
+}
+
+impl tonic::service::Interceptor for Callers {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        // Every connection here comes from our listener.
+        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
+        let headers = request.metadata().as_ref();
+        let sender = self.sender(headers, &peer);
+        let sender = sender.map_err(|refusal| reply::to_grpc(&refusal))?;
+        request.extensions_mut().insert(sender);
+        Ok(request)
+    }
+}
+
+impl Callers {
+    fn sender(&self, headers: &axum::http::HeaderMap, peer: &Peer) -> Result<Sender, Refusal> {
+        let origin = Origin {
+            address: peer.address.ip(),
+            certified: peer.certified.as_deref(),
+            now_us: self.clock.now_us(),
+        };
+        self.access.sender(headers, &origin)
+    }
+}
+
+/// The sender that a door has found; a request that came past it has none.
+pub(super) fn of(extensions: &axum::http::Extensions) -> Result<Sender, Refusal> {
+    let sender = extensions.get::<Sender>().cloned();
+    sender.ok_or_else(|| Refusal::new(Rejection::Unauthenticated, "no door let this in"))
+}
