@@ -151,9 +151,9 @@ impl Budget {
         (!fits && !first).then(|| limits.day_left(now_unix_nano))
     }
 
-    /// How long a repeat waits at least, so that an outage in which the collector answers and stores
-    /// nothing does not cost the day's bytes: as many as the time of day has earned, and an eighth
-    /// of a day's beside.
+    /// How long a repeat waits at least, so that an outage in which the collector answers and
+    /// stores nothing does not cost the day's bytes: as many as the time of day has earned, and an
+    /// eighth of a day's beside.
     pub(crate) fn repeat_wait(&self, now_unix_nano: u64) -> Option<Duration> {
         let limits = self.limits.as_ref()?;
         let day = Duration::from_nanos(ledger::DAY_NANOS).as_secs_f64();

@@ -343,7 +343,8 @@ impl Fathomline {
             .wait_until_closed(deadline.max(now + DROP_LIMIT));
         self.shared.bell.wait_until_drained(deadline);
         if self.shared.meter.plan().keeps_nothing() {
-            // No closer does it: what the last inferences used, and what the detector makes of them.
+            // No closer does it: what the last inferences used, and what the detector makes of
+            // them.
             sampler::sample_energy(&self.shared.meter);
             self.shared.fold();
         }

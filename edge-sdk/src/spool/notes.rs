@@ -51,7 +51,8 @@ pub(super) fn read(folder: &Path, name: &str) -> String {
 /// What a small file holds.
 ///
 /// # Errors
-/// When it cannot be read, is longer than any note, or is none: a pipe in its place would never end.
+/// When it cannot be read, is longer than any note, or is none: a pipe in its place would never
+/// end.
 pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     regular(path)?;
     let mut bytes = Vec::new();
