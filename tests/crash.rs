@@ -15,7 +15,7 @@ const EAGER: &str = "seal_after = \"1s\"";
 fn with_store(settings: &str) -> Settings {
     Settings {
         config: format!("[store]\n{settings}\n"),
-        stall_at: None,
+        ..Settings::default()
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `house` | the real binary on loopback and a folder of its own: opened, killed, opened again |
 //! | `device` | what a device sends, byte for byte |
 //! | `fleet` | a class of devices with a signal that is quiet, or not |
+//! | `bucket` | a server that speaks S3, taken away and given back |
 //! | `books` | whether everything was counted once |
 //! | `browser` | looks at pages with Chromium |
 //! | `door` | sends and asks over HTTP |
@@ -15,6 +16,7 @@
 
 pub(crate) mod books;
 pub(crate) mod browser;
+pub(crate) mod bucket;
 pub(crate) mod clock;
 pub(crate) mod device;
 pub(crate) mod door;

@@ -9,6 +9,7 @@ mod harness;
 
 // The product.
 mod bad_input;
+mod buckets;
 mod canary;
 mod crash;
 mod demo;
@@ -16,6 +17,7 @@ mod drift;
 mod foreign;
 mod one_batch;
 mod pages;
+mod under_load;
 
 // The rules of the repository.
 mod boundaries;

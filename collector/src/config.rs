@@ -17,7 +17,7 @@ use fathomline_queries::{drift::Policy, engine::EngineLimits};
 use self::file::{RawAlert, RawConfig, RawDrift, RawSql, RawStore};
 use crate::{
     alert::{AlertSettings, Endpoint},
-    store::StoreSettings,
+    store::{Place, StoreSettings},
     watch::WatchSettings,
 };
 
@@ -156,6 +156,15 @@ fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError>
         seal_after: duration("store.seal_after", raw.seal_after.as_deref(), "60s")?,
         seal_bytes: positive("store.seal_bytes", raw.seal_bytes, 64 << 20)?,
         lane_us: i64::try_from(lane.as_micros()).unwrap_or(i64::MAX),
+        tables: raw.tables.as_deref().map(tables).transpose()?,
+    })
+}
+
+fn tables(value: &str) -> Result<Place, ConfigError> {
+    Place::parse(value).map_err(|error| ConfigError::Value {
+        key: "store.tables",
+        value: format!("\"{value}\" ({error})"),
+        advice: "write a folder, or s3://bucket/prefix with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, if it is not Amazon's, AWS_ENDPOINT_URL in the environment",
     })
 }
 

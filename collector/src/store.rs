@@ -13,6 +13,7 @@
 //! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
 //! | `control.rs` | verdicts and events: shown at once, committed a little later |
 //! | `tables.rs` | Delta tables, exactly once by `txn` |
+//! | `place.rs` | where the tables rest: a folder or a bucket |
 //! | `durable.rs` | a local object store whose `Ok` means durable |
 //! | `folder.rs` | layout, format version and lock of the data folder |
 //! | `stall.rs` | debug builds only: stop where a test wants to kill us |
@@ -24,6 +25,7 @@ mod folder;
 mod frame;
 mod ledger;
 mod open;
+mod place;
 mod stall;
 mod tables;
 mod wal;
@@ -44,6 +46,7 @@ pub(crate) use control::ControlTables;
 pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::open;
+pub(crate) use place::Place;
 
 use crate::intake::{Arrival, Refusal, Rejected};
 
@@ -57,6 +60,8 @@ pub(crate) struct StoreSettings {
     pub(crate) seal_after: Duration,
     pub(crate) seal_bytes: u64,
     pub(crate) lane_us: i64,
+    /// Where the tables rest; in the data folder if nowhere else.
+    pub(crate) tables: Option<Place>,
 }
 
 /// What became of a request that was not refused as a whole.

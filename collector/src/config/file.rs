@@ -40,6 +40,8 @@ pub(super) struct RawOtlp {
 pub(super) struct RawStore {
     pub(super) seal_after: Option<String>,
     pub(super) seal_bytes: Option<u64>,
+    /// A folder, or `s3://bucket/prefix` with credentials in the environment.
+    pub(super) tables: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

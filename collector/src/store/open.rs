@@ -71,7 +71,11 @@ pub(crate) struct Opened {
 /// Opens the folder and starts the writer and the committer.
 pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Opened, StoreError> {
     let folder = Arc::new(folder);
-    let tables = Arc::new(Mutex::new(Tables::open(&folder.tables()).await?));
+    let place = settings
+        .tables
+        .clone()
+        .unwrap_or_else(|| folder.tables().into());
+    let tables = Arc::new(Mutex::new(Tables::open(place).await?));
     let committer = Committer {
         folder: folder.clone(),
         tables: tables.clone(),
@@ -79,7 +83,10 @@ pub(crate) async fn open(folder: Folder, settings: StoreSettings) -> Result<Open
     };
     let (ledger, last) = replay(&folder, &committer).await?;
     let lake = Arc::new(lake(&tables, last).await?);
-    let control = ControlTables::new(tables, lake.clone(), settings.seal_after);
+    let mut control = ControlTables::new(tables, lake.clone(), settings.seal_after);
+    if settings.tables.is_some() {
+        control = control.shared_by(&folder.collector);
+    }
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
     let health = StoreHealth::good();
