@@ -36,12 +36,12 @@ fn two_collectors_write_one_table_set_in_a_bucket_and_lose_nothing() {
         House::with(bucket.settings()),
     );
     let (kiosks, gateways) = (
-        Fleet::ending_now("kiosk", 40, 11),
-        Fleet::ending_now("gateway", 40, 12),
+        Fleet::ending_now("kiosk", 20, 11),
+        Fleet::ending_now("gateway", 20, 12),
     );
     let mut sent = Sent::default();
-    for round in 0..4 {
-        let lanes = || round * 5 + 1..=round * 5 + 5;
+    for round in 0..2 {
+        let lanes = || round * 4 + 1..=round * 4 + 4;
         let (a, b) = std::thread::scope(|scope| {
             let other = scope.spawn(|| gateways.tell(&second, lanes(), 1.0));
             (kiosks.tell(&first, lanes(), 1.0), other.join().unwrap())

@@ -15,12 +15,15 @@
 //! | `tables.rs` | Delta tables, exactly once by `txn` |
 //! | `place.rs` | where the tables rest: a folder or a bucket |
 //! | `durable.rs` | a local object store whose `Ok` means durable |
+//! | `failing.rs` | tests only: a disk that fails at a chosen step |
 //! | `folder.rs` | layout, format version and lock of the data folder |
 //! | `stall.rs` | debug builds only: stop where a test wants to kill us |
 
 mod committer;
 mod control;
 mod durable;
+#[cfg(test)]
+mod failing;
 mod folder;
 mod frame;
 mod ledger;

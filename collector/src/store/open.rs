@@ -133,6 +133,12 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
             folder.log().join("checkpoint").display()
         )));
     }
+    if known > 0 && committed == 0 {
+        tracing::warn!(
+            segments = known,
+            "the tables hold nothing of what this data folder committed; if they were moved, copy them to where store.tables says"
+        );
+    }
     let mut last = known.max(committed);
     for Replayed {
         segment,
