@@ -38,7 +38,7 @@ const RECORDS: i64 = 7;
 fn house(config: String) -> House {
     House::with(Settings {
         config,
-        stall_at: None,
+        ..Settings::default()
     })
 }
 

@@ -162,7 +162,7 @@ fn no_text_that_a_sender_slipped_in_is_found_anywhere() {
     let config = "[store]\nseal_after = \"1s\"\n".to_owned();
     let mut house = House::with(Settings {
         config,
-        stall_at: None,
+        ..Settings::default()
     });
     let end_us = now_us();
     let span = Span {

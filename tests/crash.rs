@@ -2,8 +2,11 @@
 //! and holds its books against what it had acknowledged. What this does not prove: that the disk
 //! keeps what it was told to sync when the power fails.
 
+use fathomline_wire::names;
+
 use crate::harness::{
     books,
+    clock::now_us,
     device::{Device, Span},
     fleet::{Fleet, LANE_US, Sent},
     house::{self, House, Settings},
@@ -15,7 +18,7 @@ const EAGER: &str = "seal_after = \"1s\"";
 fn with_store(settings: &str) -> Settings {
     Settings {
         config: format!("[store]\n{settings}\n"),
-        stall_at: None,
+        ..Settings::default()
     }
 }
 
@@ -114,6 +117,77 @@ fn the_same_bytes_ten_times_change_nothing() {
         fleet.tell(&house, 1..=3, 1.0);
     }
     everything_is_committed(&house, sent);
+}
+
+#[test]
+fn a_wrong_clock_changes_times_and_no_count() {
+    const YEAR_US: i64 = 365 * 86_400_000_000;
+    let mut house = House::with(with_store(EAGER));
+    let fleet = Fleet::ending_now("kiosk", 3, 10);
+    // How wrong, and whether the device says what time it believes it is.
+    let clocks = [
+        (-YEAR_US / 365, true),
+        (YEAR_US, true),
+        (-40 * YEAR_US, true),
+        (YEAR_US, false),
+    ];
+    let windows: Vec<_> = (1..=3)
+        .flat_map(|lane| clocks.iter().enumerate().map(move |clock| (lane, clock)))
+        .map(|(lane, (number, (wrong_us, says)))| {
+            let end_us = fleet.end_of(lane) + wrong_us;
+            let start_us = end_us - LANE_US;
+            let device = Device::new(number);
+            let sequence = u64::try_from(lane).unwrap();
+            let mut window = device.window(sequence, Span { start_us, end_us }, &[0.1, 0.2]);
+            let believed = (now_us() + if *says { *wrong_us } else { 0 }) * 1000;
+            let headers = window.headers.iter_mut();
+            for (_, value) in headers.filter(|(name, _)| *name == names::HEADER_CLOCK) {
+                *value = believed.to_string();
+            }
+            window
+        })
+        .collect();
+    let stored = |house: &House, condition: &str| {
+        house.ask(&format!(
+            "SELECT count(*), sum(count) FROM distributions WHERE {condition}"
+        ))
+    };
+    for _ in 0..2 {
+        for window in &windows {
+            house.receive(window);
+        }
+        house.reopen();
+        let recent = "time BETWEEN now() - INTERVAL '5 minutes' AND now()";
+        let corrected = format!("clock = 'corrected' AND {recent}");
+        assert_eq!(stored(&house, &corrected), [[9, 18]], "{}", house.log());
+        assert_eq!(stored(&house, "clock = 'unknown'"), [[3, 6]]);
+        assert_eq!(stored(&house, "true"), [[12, 24]]);
+    }
+}
+
+#[test]
+fn two_collectors_on_one_data_folder_are_one_too_many() {
+    let mut house = House::with(with_store(EAGER));
+    let fleet = Fleet::ending_now("kiosk", 10, 14);
+    let mut sent = fleet.tell(&house, 1..=3, 1.0);
+    let data = house.data().to_string_lossy().into_owned();
+    let anywhere = "127.0.0.1:0";
+    let (succeeded, printed) = house.command_line(&[
+        "serve",
+        "--data",
+        &data,
+        "--http",
+        anywhere,
+        "--otlp-http",
+        anywhere,
+        "--otlp-grpc",
+        anywhere,
+    ]);
+    assert!(!succeeded, "a second collector opened {data}");
+    assert!(printed.contains("in use by another collector"), "{printed}");
+    sent += fleet.tell(&house, 4..=6, 1.0);
+    house.reopen();
+    books::balance(&house, sent);
 }
 
 #[test]

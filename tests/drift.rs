@@ -31,7 +31,7 @@ pub(crate) fn watchful(sink: &Sink) -> House {
     );
     House::with(Settings {
         config,
-        stall_at: None,
+        ..Settings::default()
     })
 }
 

@@ -112,7 +112,7 @@ fn duckdb_and_pyarrow_read_the_tables() {
     };
     let house = House::with(Settings {
         config: "[store]\nseal_after = \"1s\"\n".into(),
-        stall_at: None,
+        ..Settings::default()
     });
     let sent = Fleet::ending_now("kiosk", 10, 3).tell(&house, 1..=10, 1.0);
     books::wait_for_commit(&house, sent);

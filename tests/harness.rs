@@ -6,6 +6,7 @@
 //! | `device` | what a device sends, byte for byte |
 //! | `fleet` | a class of devices with a signal that is quiet, or not |
 //! | `authority` | signs certificates for doors and devices |
+//! | `bucket` | a server that speaks S3, taken away and given back |
 //! | `books` | whether everything was counted once |
 //! | `browser` | looks at pages with Chromium |
 //! | `door` | sends and asks over HTTP |
@@ -17,6 +18,7 @@
 pub(crate) mod authority;
 pub(crate) mod books;
 pub(crate) mod browser;
+pub(crate) mod bucket;
 pub(crate) mod clock;
 pub(crate) mod device;
 pub(crate) mod door;

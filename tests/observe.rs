@@ -50,7 +50,7 @@ fn hour_ago() -> Span {
 fn every_hand_off_shows_in_the_metrics() {
     let house = House::with(Settings {
         config: "[store]\nseal_after = \"1s\"\n".into(),
-        stall_at: None,
+        ..Settings::default()
     });
     let fleet = Fleet::ending_now("kiosk", 3, 7);
     let windows = fleet.windows(1, 1.0);

@@ -10,6 +10,7 @@ mod harness;
 // The product.
 mod access;
 mod bad_input;
+mod buckets;
 mod canary;
 mod crash;
 mod demo;
@@ -18,6 +19,7 @@ mod foreign;
 mod observe;
 mod one_batch;
 mod pages;
+mod under_load;
 
 // The rules of the repository.
 mod boundaries;

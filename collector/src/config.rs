@@ -20,7 +20,7 @@ use crate::{
     access::Rules,
     alert::{AlertSettings, Endpoint},
     listener::certificates::CertificateFiles,
-    store::{Limits, StoreSettings},
+    store::{Limits, Place, StoreSettings},
     watch::WatchSettings,
 };
 
@@ -175,6 +175,7 @@ fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError>
         lane_us: micros(lane),
         lateness_us: micros(lateness(drift, lane)?),
         limits: Limits::default(),
+        tables: raw.tables.as_deref().map(tables).transpose()?,
     })
 }
 
@@ -195,6 +196,14 @@ fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
             raw.stream_bytes,
             defaults.stream_bytes,
         )?,
+    })
+}
+
+fn tables(value: &str) -> Result<Place, ConfigError> {
+    Place::parse(value).map_err(|error| ConfigError::Value {
+        key: "store.tables",
+        value: format!("\"{value}\" ({error})"),
+        advice: "write a folder, or s3://bucket/prefix with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, if it is not Amazon's, AWS_ENDPOINT_URL in the environment",
     })
 }
 

@@ -13,19 +13,24 @@
 //! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
 //! | `control.rs` | verdicts and events: shown at once, committed a little later |
 //! | `tables.rs` | Delta tables, exactly once by `txn` |
+//! | `place.rs` | where the tables rest: a folder or a bucket |
 //! | `durable.rs` | a local object store whose `Ok` means durable |
+//! | `failing.rs` | tests only: a disk that fails at a chosen step |
 //! | `folder.rs` | layout, format version and lock of the data folder |
 //! | `stall.rs` | debug builds only: stop where a test wants to kill us |
 
 mod committer;
 mod control;
 mod durable;
+#[cfg(test)]
+mod failing;
 mod folder;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod ledger;
 mod open;
+mod place;
 mod stall;
 mod tables;
 mod wal;
@@ -46,6 +51,7 @@ pub(crate) use control::ControlTables;
 pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::open;
+pub(crate) use place::Place;
 
 pub(crate) use ledger::{Held, Limits};
 
@@ -68,6 +74,8 @@ pub(crate) struct StoreSettings {
     /// How long a lane stays open after its end; rows that come later are marked late.
     pub(crate) lateness_us: i64,
     pub(crate) limits: Limits,
+    /// Where the tables rest; in the data folder if nowhere else.
+    pub(crate) tables: Option<Place>,
 }
 
 impl StoreSettings {

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) config: String,
     /// Where the collector stops and waits to be killed; debug builds only.
     pub(crate) stall_at: Option<&'static str>,
+    /// Variables of its environment, such as credentials.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// A collector with its data.
@@ -110,6 +112,7 @@ impl House {
             .args(["--http", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"])
             .args(["--otlp-grpc", "127.0.0.1:0"])
             .env("NO_COLOR", "1")
+            .envs(self.settings.environment.clone())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);

@@ -23,6 +23,11 @@ pub(crate) fn demo() -> PathBuf {
     built("fathomline-demo", "FATHOMLINE_DEMO_BIN")
 }
 
+/// The `fathomline-load` binary that cargo built beside this test.
+pub(crate) fn load() -> PathBuf {
+    built("fathomline-load", "FATHOMLINE_LOAD_BIN")
+}
+
 fn built(name: &str, variable: &str) -> PathBuf {
     if let Some(path) = env::var_os(variable) {
         return path.into();

@@ -66,6 +66,8 @@ impl RawTls {
 pub(super) struct RawStore {
     pub(super) seal_after: Option<String>,
     pub(super) seal_bytes: Option<u64>,
+    /// A folder, or `s3://bucket/prefix` with credentials in the environment.
+    pub(super) tables: Option<String>,
 }
 
 /// Most of everything, all senders together; a token may make a quarter of each.

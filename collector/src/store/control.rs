@@ -21,7 +21,8 @@ use tokio::sync::Mutex;
 
 use super::tables::Tables;
 
-/// Application under which rows of the control database are copied.
+/// Application under which rows of the control database are copied into the data folder's own
+/// tables. Tables elsewhere may serve several collectors, and each has rows of its own.
 const CONTROL: &str = "control";
 
 /// Verdicts and events, as tables.
@@ -29,6 +30,7 @@ const CONTROL: &str = "control";
 pub(crate) struct ControlTables {
     tables: Arc<Mutex<Tables>>,
     lake: Arc<Lake>,
+    application: String,
     seal_after: Duration,
     groups: Mutex<VecDeque<Group>>,
 }
@@ -48,15 +50,25 @@ impl ControlTables {
         Self {
             tables,
             lake,
+            application: CONTROL.to_owned(),
             seal_after,
             groups: Mutex::default(),
         }
     }
 
+    /// For tables that other collectors write to as well.
+    pub(super) fn shared_by(mut self, collector: &str) -> Self {
+        self.application = format!("{CONTROL}-{collector}");
+        self
+    }
+
     /// The last row that `table` has committed; 0 for none.
     pub(crate) async fn last_row(&self, table: Table) -> Result<i64, DeltaTableError> {
         let mut tables = self.tables.lock().await;
-        Ok(tables.last_version(table, CONTROL).await?.unwrap_or(0))
+        Ok(tables
+            .last_version(table, &self.application)
+            .await?
+            .unwrap_or(0))
     }
 
     /// Shows the rows up to `last_row` and keeps them for the next commit.
@@ -96,7 +108,7 @@ impl ControlTables {
         let mut tables = self.tables.lock().await;
         let mut committed = Vec::new();
         for (table, batches) in &group.batches {
-            let transaction = (CONTROL, group.last_row);
+            let transaction = (self.application.as_str(), group.last_row);
             tables
                 .append_once(*table, transaction, batches.clone())
                 .await?;

@@ -78,7 +78,11 @@ pub(crate) async fn open(
 ) -> Result<Opened, StoreError> {
     observer.limited(&settings.limits);
     let folder = Arc::new(folder);
-    let tables = Arc::new(Mutex::new(Tables::open(&folder.tables()).await?));
+    let place = settings
+        .tables
+        .clone()
+        .unwrap_or_else(|| folder.tables().into());
+    let tables = Arc::new(Mutex::new(Tables::open(place).await?));
     let committer = Committer {
         folder: folder.clone(),
         tables: tables.clone(),
@@ -88,7 +92,10 @@ pub(crate) async fn open(
     let (ledger, last) = replay(&folder, &committer).await?;
     observer.held(&ledger.held());
     let lake = Arc::new(lake(&tables, last, &observer).await?);
-    let control = ControlTables::new(tables, lake.clone(), settings.seal_after);
+    let mut control = ControlTables::new(tables, lake.clone(), settings.seal_after);
+    if settings.tables.is_some() {
+        control = control.shared_by(&folder.collector);
+    }
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
     let health = StoreHealth::good();
@@ -135,6 +142,12 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
             "{} is missing, and without it windows that are sent again would be counted again; restore the data folder from a backup",
             folder.log().join("checkpoint").display()
         )));
+    }
+    if known > 0 && committed == 0 {
+        tracing::warn!(
+            segments = known,
+            "the tables hold nothing of what this data folder committed; if they were moved, copy them to where store.tables says"
+        );
     }
     let mut last = known.max(committed);
     for Replayed {

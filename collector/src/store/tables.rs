@@ -4,11 +4,11 @@
 //! number, whatever is replayed. The number travels as Delta's `txn` action; the writer reads the
 //! last one from the snapshot it commits on, because Delta itself refuses only races, not repeats.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{arrow::record_batch::RecordBatch, catalog::TableProvider};
 use deltalake_core::{
-    DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri,
+    DeltaTable, DeltaTableError,
     kernel::{Transaction, transaction::CommitProperties},
     writer::{DeltaWriter, RecordBatchWriter},
 };
@@ -19,7 +19,7 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::durable::DurableFiles;
+use super::place::Place;
 
 /// Rows a row group: large enough to compress, small enough to prune by.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -37,11 +37,12 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Opens the tables under `folder`, creating what is missing.
-    pub(crate) async fn open(folder: &Path) -> Result<Self, DeltaTableError> {
+    /// Opens the tables of a place, creating what is missing.
+    pub(crate) async fn open(place: impl Into<Place>) -> Result<Self, DeltaTableError> {
+        let place = place.into();
         let mut tables = BTreeMap::new();
         for table in Table::ALL {
-            tables.insert(table, open_or_create(folder, table).await?);
+            tables.insert(table, open_or_create(&place, table).await?);
         }
         Ok(Self { tables })
     }
@@ -70,7 +71,11 @@ impl Tables {
         for batch in batches {
             writer.write(batch).await?;
         }
-        writer.flush_and_commit(delta).await?;
+        if let Err(error) = writer.flush_and_commit(delta).await {
+            // The answer may be what got lost, not the commit; the next attempt must see it.
+            delta.update_state().await?;
+            return Err(error);
+        }
         Ok(true)
     }
 
@@ -117,22 +122,23 @@ impl Tables {
     }
 }
 
-async fn open_or_create(folder: &Path, table: Table) -> Result<DeltaTable, DeltaTableError> {
-    let path = folder.join(table.name());
-    std::fs::create_dir_all(&path)?;
-    let url = ensure_table_uri(path.to_string_lossy())?;
-    let builder = DeltaTableBuilder::from_url(url.clone())?
-        .with_storage_backend(Arc::new(DurableFiles::new()), url);
-    if path
-        .join("_delta_log")
-        .join(format!("{:020}.json", 0))
-        .exists()
-    {
-        return builder.load().await;
+async fn open_or_create(place: &Place, table: Table) -> Result<DeltaTable, DeltaTableError> {
+    let mut found = place.table(table)?;
+    if !found.verify_deltatable_existence().await? {
+        match create(place.table(table)?, table).await {
+            Ok(created) => return Ok(created),
+            // Another collector may have been quicker; then it exists now.
+            Err(error) if !found.verify_deltatable_existence().await? => return Err(error),
+            Err(_) => {}
+        }
     }
+    found.load().await?;
+    Ok(found)
+}
+
+async fn create(missing: DeltaTable, table: Table) -> Result<DeltaTable, DeltaTableError> {
     let setting = |name: &str, value: &str| (format!("delta.{name}"), Some(value.to_owned()));
-    builder
-        .build()?
+    missing
         .create()
         .with_columns(table.delta_fields())
         .with_partition_columns([PARTITION])
