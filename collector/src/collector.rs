@@ -10,8 +10,6 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tower::ServiceBuilder;
 
 use crate::{
     access::{
@@ -25,7 +23,7 @@ use crate::{
     control::Control,
     database::Database,
     pages::Pages,
-    receiver::{self, Receiver},
+    receiver::{self, Receiver, connections},
     store::{self, Folder, Store, StoreError},
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
 };
@@ -108,13 +106,17 @@ impl Collector {
             alerts,
             wake,
         } = Rooms::open(&config, http_at, otlp_http_at).await?;
-        let receiver = Receiver::new(store, Arc::new(SystemClock));
+        let limits = &config.receiver;
+        let receiver = Receiver::new(store, Arc::new(SystemClock), limits);
         let (stop, stopping) = watch::channel(false);
-        let otlp = receiver::http::router(receiver.clone());
+        let serve_otlp = |listener, router| {
+            let served = connections::serve(listener, router, limits.clone(), stopping.clone());
+            tokio::spawn(served)
+        };
         let tasks = vec![
             serve_http(http, pages, stopping.clone()),
-            serve_http(otlp_http, otlp, stopping.clone()),
-            serve_grpc(otlp_grpc, receiver, stopping.clone()),
+            serve_otlp(otlp_http, receiver::http::router(receiver.clone())),
+            serve_otlp(otlp_grpc, receiver::grpc::router(receiver)),
             tokio::spawn(watcher.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping)),
         ];
@@ -267,28 +269,6 @@ fn serve_http(
             .with_graceful_shutdown(stopped)
             .await
         {
-            tracing::error!(%error, "a door closed by itself");
-        }
-    })
-}
-
-fn serve_grpc(
-    listener: TcpListener,
-    receiver: Receiver,
-    mut stopping: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let layer = ServiceBuilder::new()
-            .map_response(receiver::grpc::final_when_too_large)
-            .into_inner();
-        let served = tonic::transport::Server::builder()
-            .layer(layer)
-            .add_service(receiver::grpc::service(receiver))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            })
-            .await;
-        if let Err(error) = served {
             tracing::error!(%error, "a door closed by itself");
         }
     })

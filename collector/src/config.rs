@@ -14,9 +14,10 @@ use std::{
 
 use fathomline_queries::{drift::Policy, engine::EngineLimits};
 
-use self::file::{RawAlert, RawConfig, RawDrift, RawSql, RawStore};
+use self::file::{RawAlert, RawConfig, RawDrift, RawOtlp, RawSql, RawStore};
 use crate::{
     alert::{AlertSettings, Endpoint},
+    receiver::ReceiverLimits,
     store::StoreSettings,
     watch::WatchSettings,
 };
@@ -36,6 +37,7 @@ pub struct Config {
     pub insecure: bool,
     pub(crate) hosts: Vec<String>,
     pub(crate) public_url: Option<String>,
+    pub(crate) receiver: ReceiverLimits,
     pub(crate) store: StoreSettings,
     pub(crate) sql: EngineLimits,
     pub(crate) watch: WatchSettings,
@@ -142,12 +144,30 @@ impl Config {
             insecure: false,
             hosts: raw.http.hosts,
             public_url: raw.http.public_url,
+            receiver: receiver(&raw.otlp)?,
             store,
             sql: sql(&raw.sql)?,
             watch,
             alert: alert(raw.alert)?,
         })
     }
+}
+
+fn receiver(raw: &RawOtlp) -> Result<ReceiverLimits, ConfigError> {
+    let defaults = ReceiverLimits::default();
+    let count = |key, value, default: usize| {
+        positive(key, value, default as u64)
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    };
+    let connections = ("otlp.connections_max", raw.connections_max);
+    Ok(ReceiverLimits {
+        memory_bytes: count("otlp.memory_bytes", raw.memory_bytes, defaults.memory_bytes)?,
+        // What one semaphore can count, and far more than a process has file descriptors.
+        connections_max: count(connections.0, connections.1, defaults.connections_max)?
+            .min(1 << 20),
+        idle_timeout: duration("otlp.idle_timeout", raw.idle_timeout.as_deref(), "120s")?,
+        body_timeout: duration("otlp.body_timeout", raw.body_timeout.as_deref(), "60s")?,
+    })
 }
 
 fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError> {

@@ -33,6 +33,12 @@ pub(super) struct RawHttp {
 pub(super) struct RawOtlp {
     pub(super) http: Option<SocketAddr>,
     pub(super) grpc: Option<SocketAddr>,
+    /// Memory of all requests that are being worked on.
+    pub(super) memory_bytes: Option<u64>,
+    /// Connections a door holds open.
+    pub(super) connections_max: Option<u64>,
+    pub(super) idle_timeout: Option<String>,
+    pub(super) body_timeout: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

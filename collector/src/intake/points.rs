@@ -90,7 +90,7 @@ pub(super) fn read(
             sum.data_points.iter().for_each(|p| {
                 keep(
                     temporality
-                        .ok_or(Rejection::Kind)
+                        .ok_or(Rejection::Temporality)
                         .and_then(|t| shared.number(p, t, rises)),
                 );
             });
@@ -100,7 +100,7 @@ pub(super) fn read(
             histogram.data_points.iter().for_each(|p| {
                 keep(
                     temporality
-                        .ok_or(Rejection::Kind)
+                        .ok_or(Rejection::Temporality)
                         .and_then(|t| shared.explicit(p, t)),
                 );
             });
@@ -110,7 +110,7 @@ pub(super) fn read(
             histogram.data_points.iter().for_each(|p| {
                 keep(
                     temporality
-                        .ok_or(Rejection::Kind)
+                        .ok_or(Rejection::Temporality)
                         .and_then(|t| shared.exponential(p, t)),
                 );
             });

@@ -1,67 +1,82 @@
-//! `POST /v1/metrics`: OTLP over HTTP with protobuf bodies.
+//! OTLP over HTTP: `POST /v1/metrics`, `/v1/traces` and `/v1/logs`, in protobuf or JSON.
 
 use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::post,
 };
-use fathomline_wire::{identity, limits::BODY_BYTES_MAX, rejection::Rejection};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use fathomline_wire::limits::BODY_BYTES_MAX;
 
-use super::{Receiver, decode, digest, reply};
-use crate::{intake::Refusal, store::Outcome};
+use super::{
+    Received, Receiver, body, declared,
+    decode::{Encoding, Packing},
+    reply::{Answer, Reply},
+    signal::Signal,
+};
+use crate::intake::Refusal;
 
 /// The routes of the OTLP/HTTP door.
 pub(crate) fn router(receiver: Receiver) -> Router {
-    Router::new()
-        .route("/v1/metrics", post(export_metrics))
-        .fallback(elsewhere)
-        .with_state(receiver)
-}
-
-async fn export_metrics(
-    State(receiver): State<Receiver>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    reply::to_http(export(&receiver, &headers, body).await)
-}
-
-async fn export(receiver: &Receiver, headers: &HeaderMap, body: Body) -> Result<Outcome, Refusal> {
-    decode::check_content_type(headers)?;
-    let declared =
-        identity::from_headers(|name| headers.get(name).and_then(|value| value.to_str().ok()))
-            .map_err(|error| Refusal::new(Rejection::Malformed, error.to_string()))?;
-    let body = Limited::new(body, BODY_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(unread)?
-        .to_bytes();
-    let body = decode::inflated(headers, &body)?;
-    let request = decode::metrics_request(&body)?;
-    receiver.accept(&request, declared, digest(&body)).await
-}
-
-fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
-    if error.downcast_ref::<LengthLimitError>().is_some() {
-        decode::too_large()
-    } else {
-        Refusal::new(
-            Rejection::Malformed,
-            format!("the body ended early: {error}"),
-        )
+    let mut router = Router::new();
+    for signal in Signal::ALL {
+        let export = move |State(receiver): State<Receiver>, headers: HeaderMap, body: Body| {
+            export(receiver, signal, headers, body)
+        };
+        router = router.route(signal.path(), post(export));
     }
+    router.fallback(elsewhere).with_state(receiver)
+}
+
+async fn export(receiver: Receiver, signal: Signal, headers: HeaderMap, body: Body) -> Response {
+    let encoding = Encoding::of(&headers);
+    let reply = Reply {
+        signal,
+        encoding: *encoding.as_ref().unwrap_or(&Encoding::Protobuf),
+        pressure: receiver.pressure(),
+    };
+    let result = match encoding {
+        Ok(encoding) => accept(&receiver, (signal, encoding), &headers, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    reply.http(result)
+}
+
+async fn accept(
+    receiver: &Receiver,
+    (signal, encoding): (Signal, Encoding),
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let packing = Packing::of(headers, &header::CONTENT_ENCODING)?;
+    let declared = declared(headers)?;
+    let mut hold = receiver.budget.admit()?;
+    let body = body::read(
+        body,
+        BODY_BYTES_MAX,
+        receiver.limits.body_timeout,
+        &mut hold,
+    )
+    .await?;
+    let received = Received {
+        signal,
+        encoding,
+        packing,
+        declared,
+        body,
+    };
+    receiver.accept(received, hold).await
 }
 
 async fn elsewhere(method: Method, uri: Uri) -> Response {
-    let advice = match uri.path() {
-        "/v1/logs" => "logs are not stored; export metrics only",
-        "/v1/traces" => "traces are not stored; export metrics only",
-        "/v1/metrics" => "send metrics with POST",
-        _ => "the only path here is POST /v1/metrics",
+    let advice = match Signal::ALL
+        .iter()
+        .find(|signal| signal.path() == uri.path())
+    {
+        Some(_) => "send it with POST",
+        None => "the paths here are POST /v1/metrics, /v1/traces and /v1/logs",
     };
     (
         StatusCode::NOT_FOUND,

@@ -9,8 +9,10 @@
 //!   (`ledger/boots.rs`).
 //! - Our SDK through a relay, and foreign senders: per stream the last intervals, or the last
 //!   cumulative point (`ledger/streams.rs`).
+//! - Spans: the last identifiers of all senders together (`ledger/spans.rs`).
 
 mod boots;
+mod spans;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     boots::{Boot, Seen},
+    spans::Spans,
     streams::{Stream, Verdict},
 };
 use super::{Outcome, frame::Frame};
@@ -46,6 +49,7 @@ const FUTURE_MAX_US: i64 = 60_000_000;
 pub(crate) struct Ledger {
     boots: BTreeMap<(String, String), Boot>,
     streams: BTreeMap<u128, Stream>,
+    spans: Spans,
 }
 
 /// One thing to remember; what the log holds and replay applies.
@@ -65,6 +69,8 @@ pub(crate) enum Entry {
         stream: u128,
         counted: streams::Counted,
     },
+    /// A span was counted.
+    Span(u64),
 }
 
 /// Rows to store and the answer to give once they are.
@@ -109,6 +115,7 @@ impl Ledger {
             for window in arrival.windows {
                 self.admit_relayed(window, received_us, &mut decision);
             }
+            self.admit_spans(arrival.spans, received_us, &mut decision);
         }
         Ok(decision)
     }
@@ -132,6 +139,7 @@ impl Ledger {
             Entry::Point { stream, counted } => {
                 self.streams.entry(*stream).or_default().insert(counted);
             }
+            Entry::Span(key) => self.spans.insert(*key),
         }
     }
 

@@ -62,6 +62,7 @@ fn arrival(sequence: Option<u64>, digest: u8, points: Vec<Point>) -> Arrival {
             sequence,
             points,
         }],
+        spans: vec![],
         rejected: Rejected::default(),
     }
 }
