@@ -9,13 +9,16 @@ mod harness;
 
 // The product.
 mod bad_input;
+mod bridge;
 mod canary;
 mod crash;
 mod demo;
+mod doors;
 mod drift;
 mod foreign;
 mod one_batch;
 mod pages;
+mod pressure;
 
 // The rules of the repository.
 mod boundaries;

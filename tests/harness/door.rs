@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fathomline_wire::names;
 use serde_json::Value;
 
 /// An answer of any door.
@@ -11,6 +12,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) retry_after: Option<String>,
+    /// What the collector asks of a device that has a backlog, milliseconds.
+    pub(crate) pace: Option<String>,
 }
 
 impl Answer {
@@ -58,13 +61,17 @@ pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::E
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
-    let retry_after = response.headers().get("retry-after");
-    let retry_after = retry_after.map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.map(|value| String::from_utf8_lossy(value.as_bytes()).into())
+    };
+    let (retry_after, pace) = (header("retry-after"), header(names::HEADER_PACE));
     let status = response.status().as_u16();
     let body = response.body_mut().read_to_vec()?;
     Ok(Answer {
         status,
         body,
         retry_after,
+        pace,
     })
 }
