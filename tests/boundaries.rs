@@ -190,3 +190,42 @@ fn the_fence_can_fail() {
     // The tree that the rule reads is not empty: it does see what lies below.
     assert!(crates_below("fathomline-edge").contains("prost"));
 }
+
+/// Crates of the SDK besides candle and what candle brings; each one is a risk on every device.
+const SDK_CRATES_MAX: usize = 75;
+
+/// What a device of the fleet would link, as far as that can be said without its compiler.
+#[test]
+fn the_sdk_for_64_bit_arm_needs_few_crates_and_no_library_of_the_system() {
+    let below = |features: &[&str]| -> BTreeSet<String> {
+        let arm = [
+            "tree",
+            "-p",
+            "fathomline-edge",
+            "--target",
+            "aarch64-unknown-linux-gnu",
+        ];
+        let kinds = ["-e", "normal,build", "--prefix", "none"];
+        let tree = cargo(&[&arm[..], &kinds, features].concat());
+        let names = tree
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        names.map(str::to_owned).collect()
+    };
+    let (all, own) = (below(&[]), below(&["--no-default-features"]));
+    assert!(all.contains("candle-core") && !own.contains("candle-core"));
+    for name in [
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+        "aws-lc-sys",
+        "tokio",
+        "pkg-config",
+    ] {
+        assert!(
+            !all.contains(name),
+            "{name}: the SDK builds from source and brings no runtime"
+        );
+    }
+    assert!(own.len() <= SDK_CRATES_MAX, "{} crates: {own:?}", own.len());
+}

@@ -35,7 +35,7 @@ const SERIES_MAX: usize = (VARIANTS_MAX + 1) * (Operation::ALL.len() + 1);
 impl Builder {
     /// Records on instruments of `provider`, the application's own OpenTelemetry pipeline, instead
     /// of the spool. Endpoint, token, window and spool have no effect then, the line starts no
-    /// thread but the one that reads energy and feeds the detector, which learns anew at each start;
+    /// thread but the one that reads energy and feeds the detector, which learns anew each time;
     /// of [`Health`](crate::Health) only what the device itself found is filled; flushing is the
     /// provider's. A record costs what the OpenTelemetry SDK takes for it, on the thread that
     /// infers.

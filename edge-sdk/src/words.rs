@@ -146,6 +146,41 @@ impl Validity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{detector::WATCHED, script::Script};
+
+    /// Values that the registry lists for an attribute.
+    fn listed(attribute: &str) -> Vec<&'static str> {
+        let registry = include_str!("../../wire/semconv/attributes.yaml");
+        let heading = format!("      - id: {attribute}\n");
+        let (_, rest) = registry.split_once(&heading).unwrap();
+        let (own, _) = rest.split_once("\n      - id: ").unwrap_or((rest, ""));
+        let values = own.split("value: \"").skip(1);
+        values.map(|rest| rest.split('"').next().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_registry_lists_every_word_of_ours() {
+        use fathomline_wire::names;
+        let words: [(&str, Vec<&str>); 5] = [
+            (
+                names::FINISH_REASON,
+                FinishReason::ALL.map(FinishReason::name).to_vec(),
+            ),
+            (
+                names::FEEDBACK_KIND,
+                Feedback::ALL.map(Feedback::name).to_vec(),
+            ),
+            (
+                names::VALIDITY_KIND,
+                Validity::ALL.map(Validity::name).to_vec(),
+            ),
+            (names::SCRIPT, Script::ALL.map(Script::name).to_vec()),
+            (names::ALARM_SIGNAL, WATCHED.to_vec()),
+        ];
+        for (attribute, words) in words {
+            assert_eq!(listed(attribute), words, "{attribute}");
+        }
+    }
 
     #[test]
     fn a_category_indexes_its_own_place() {
