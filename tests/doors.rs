@@ -283,7 +283,7 @@ fn a_span_counts_once_whatever_is_resent_or_killed() {
     let data = house.data().to_string_lossy().into_owned();
     let committed = "SELECT count(*) AS spans FROM spans";
     until("the spans are committed", || {
-        let arguments = ["sql", committed, "--data", &data, "--format", "csv"];
+        let arguments = ["sql", committed, "--data", &data, "--format", "json"];
         house.command_line(&arguments).1.contains('2')
     });
     assert_eq!(json!(stored(&house)), wanted);

@@ -42,7 +42,8 @@ async fn collect(body: Body, bytes_max: usize, hold: &mut Hold) -> Result<Bytes,
             return Err(too_large(bytes_max));
         }
         // Parts are copied together, and the buffer they go to doubles.
-        hold.grow(if first.is_empty() { 1 } else { 3 } * part.len())?;
+        let alone = first.is_empty() && rest.is_empty();
+        hold.grow(if alone { 1 } else { 3 } * part.len())?;
         match (first.is_empty(), rest.is_empty()) {
             // Most bodies come in one part, which is not copied.
             (true, true) => first = part,

@@ -227,16 +227,13 @@ impl<'de> Visitor<'de> for Value<'_> {
         self.integer(i128::from(value))
     }
 
-    fn visit_f64<E: de::Error>(mut self, value: f64) -> Result<(), E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
         self.check_single()?;
-        match self.field.kind {
-            // `1e3` and `5.0` are integers that a writer spelt as floats.
-            _ if value.fract() == 0.0 && value.abs() < 9e15 => {
-                return self.integer(value as i128);
-            }
-            _ => return Err(E::invalid_type(de::Unexpected::Float(value), &self)),
+        // `1e3` and `5.0` are integers that a writer spelt as floats.
+        match value.fract() == 0.0 && value.abs() < 9e15 {
+            true => self.integer(value as i128),
+            false => Err(E::invalid_type(de::Unexpected::Float(value), &self)),
         }
-        Ok(())
     }
 
     fn visit_str<E: de::Error>(mut self, value: &str) -> Result<(), E> {
