@@ -495,7 +495,7 @@ proptest! {
     fn json_and_protobuf_of_one_request_give_one_arrival(request in request()) {
         let read = metrics(&spelt(&request)).unwrap();
         prop_assert!(same(&read, &request), "{read:?}\n{request:?}");
-        let arrivals = [&read, &request].map(|request| intake::from_request(request));
+        let arrivals = [&read, &request].map(intake::from_request);
         prop_assert!(same(&arrivals[0], &arrivals[1]));
     }
 
