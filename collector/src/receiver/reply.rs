@@ -33,7 +33,7 @@ const CALM: f64 = 0.125;
 /// it is a minute, longer than any device of ours waits by itself.
 const PACE_MILLISECONDS: f64 = 600_000.0;
 
-const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+const RETRY_TYPE: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// What became of a request that was not refused as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Reply {
         if !refusal.rejection.retryable() {
             return Status::new(code, message);
         }
-        let retry = RetryInfo {
+        let retry = RetryLater {
             retry_delay: Some(Delay {
                 seconds: i64::try_from(self.retry_after()).unwrap_or(i64::MAX),
             }),
@@ -136,7 +136,7 @@ impl Reply {
             code: code as i32,
             message: message.clone(),
             details: vec![Detail {
-                type_url: RETRY_INFO.to_owned(),
+                type_url: RETRY_TYPE.to_owned(),
                 value: retry.encode_to_vec(),
             }],
         };
@@ -213,7 +213,7 @@ struct Detail {
 
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
+struct RetryLater {
     #[prost(message, optional, tag = "1")]
     retry_delay: Option<Delay>,
 }

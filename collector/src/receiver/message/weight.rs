@@ -1,6 +1,8 @@
 //! What a message will take in memory once it is decoded. In: the bytes of a message and its
 //! table. Out: an upper bound, without allocating anything. An empty message is two bytes on the
 //! wire and a hundred in memory: a limit on bodies alone would let 64 MiB become gigabytes.
+//! Measured with an allocator that counts: windows of devices take 10 times their body, empty parts
+//! up to 128 times, and this bound is 1.4 to 3 times what was taken at the peak.
 
 use super::{DEPTH_MAX, Field, Kind, Message, wire};
 
@@ -61,7 +63,7 @@ fn content(field: &'static Field, inner: &[u8], depth: usize) -> Result<usize, N
         Kind::Text | Kind::Hex | Kind::Base64 => {
             element(size_of::<String>()) + ALLOCATION_BYTES + inner.len()
         }
-        // Packed numbers: eight bytes in memory each, from one byte on the wire if they are varints.
+        // Packed numbers: eight bytes in memory each, from one byte on the wire for a varint.
         Kind::Fixed64 | Kind::Signed64 | Kind::Double => GROWTH * inner.len(),
         Kind::Fixed32 => 2 * GROWTH * inner.len(),
         _ => 8 * GROWTH * inner.len(),
