@@ -93,7 +93,7 @@ fn another_content_type_is_unsupported() {
         &headers,
         &good_window().body,
         415,
-        "content type text/plain is not application/x-protobuf",
+        "content type text/plain is not application/x-protobuf or application/json",
     );
 }
 
@@ -104,7 +104,7 @@ fn another_encoding_is_unsupported() {
         &headers,
         &good_window().body,
         415,
-        "send application/x-protobuf, uncompressed or with gzip or zstd",
+        "send application/x-protobuf or application/json, uncompressed or with gzip or zstd",
     );
 }
 

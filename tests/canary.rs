@@ -7,9 +7,14 @@ use std::process::Command;
 
 use fathomline_wire::names;
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    common::v1::KeyValue,
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
+    common::v1::{AnyValue, KeyValue, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     metrics::v1::{Exemplar, Metric, exemplar, metric},
+    trace::v1::{ResourceSpans, ScopeSpans, Status, span},
 };
 use prost::Message;
 
@@ -24,7 +29,7 @@ use crate::harness::{
 };
 
 /// Found nowhere. One canary a place, so that a find names its leak.
-const CANARIES: [&str; 13] = [
+const CANARIES: [&str; 20] = [
     "canary-resource",
     "canary-resource-key",
     "canary-scope-name",
@@ -37,6 +42,13 @@ const CANARIES: [&str; 13] = [
     "canary label",
     "canary-log-body",
     "canary-span-event",
+    "canary-span-name",
+    "canary-span-status",
+    "canary-span-state",
+    "canary-span-prompt",
+    "canary-span-note",
+    "canary span word",
+    "canary-span-link",
     "canary-schema",
 ];
 
@@ -106,22 +118,92 @@ fn say_instead(attributes: &mut [KeyValue], key: &str, value: &str) {
     }
 }
 
-/// Logs and traces have no door here; what stands in them goes nowhere.
-fn other_signals_are_refused(house: &House) {
-    for (path, body) in [
-        ("/v1/logs", "canary-log-body"),
-        ("/v1/traces", "canary-span-event"),
-    ] {
+/// A GenAI span with a canary in every place for text.
+fn talkative_span(at: Span) -> ExportTraceServiceRequest {
+    let nanos = |micros: i64| u64::try_from(micros).unwrap() * 1000;
+    let said = |key: &str, said: &str| vec![text(key, said)];
+    let talking = opentelemetry_proto::tonic::trace::v1::Span {
+        trace_id: vec![7; 16],
+        span_id: vec![8; 8],
+        name: "chat canary-span-name".into(),
+        trace_state: "vendor=canary-span-state".into(),
+        start_time_unix_nano: nanos(at.start_us),
+        end_time_unix_nano: nanos(at.end_us),
+        attributes: vec![
+            text("gen_ai.request.model", "tiny"),
+            text("gen_ai.operation.name", "canary span word"),
+            text("gen_ai.response.finish_reasons", "canary span word"),
+            text("error.type", "canary span word"),
+            text("gen_ai.input.messages", "canary-span-prompt"),
+            text("app.note", "canary-span-note"),
+        ],
+        events: vec![span::Event {
+            name: "canary-span-event".into(),
+            attributes: said("gen_ai.completion", "canary-span-event"),
+            ..Default::default()
+        }],
+        links: vec![span::Link {
+            attributes: said("x", "canary-span-link"),
+            ..Default::default()
+        }],
+        status: Some(Status {
+            message: "canary-span-status".into(),
+            code: 2,
+        }),
+        ..Default::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans {
+                spans: vec![talking],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+    }
+}
+
+fn talkative_log() -> ExportLogsServiceRequest {
+    let body = AnyValue {
+        value: Some(any_value::Value::StringValue("canary-log-body".into())),
+    };
+    let record = LogRecord {
+        body: Some(body),
+        ..Default::default()
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs {
+                log_records: vec![record],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+    }
+}
+
+/// Logs are refused; of a span its figures are kept, and its sender is told about the rest.
+fn other_signals_leave_their_text_behind(house: &House, span: Span) {
+    let bodies = [
+        (
+            "/v1/logs",
+            talkative_log().encode_to_vec(),
+            "logs are not stored",
+        ),
+        (
+            "/v1/traces",
+            talkative_span(span).encode_to_vec(),
+            "2 attributes or events with prompts or answers were not stored",
+        ),
+    ];
+    for (path, body, told) in bodies {
         let url = format!("{}{path}", house.addresses().otlp_http);
         let headers = [("content-type", "application/x-protobuf")];
-        let answer = door::post(&url, &headers, body.as_bytes()).unwrap();
-        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
-        assert!(
-            answer.text().contains("export metrics only"),
-            "{path}: {}",
-            answer.text()
-        );
+        let answer = door::post(&url, &headers, &body).unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(answer.text().contains(told), "{path}: {}", answer.text());
     }
+    assert_eq!(house.number("SELECT count(*) FROM spans"), 1);
 }
 
 /// Where `needle` stands: files of the house, byte for byte, and every page.
@@ -140,6 +222,7 @@ fn found(house: &House, needle: &str) -> Vec<String> {
         "rollups",
         "verdicts",
         "events",
+        "spans",
     ];
     for table in tables {
         let rows = house.ask(&format!("SELECT * FROM {table}"));
@@ -171,7 +254,7 @@ fn no_text_that_a_sender_slipped_in_is_found_anywhere() {
     };
     let device = Device::new(1);
     house.receive(&device.window_of(&talkative(&device, span), 1));
-    other_signals_are_refused(&house);
+    other_signals_leave_their_text_behind(&house, span);
     let malformed = house.offer_bytes(&[], b"\xffcanary-log-body");
     assert_eq!(malformed.status, 400);
     books::balance(
@@ -229,18 +312,17 @@ fn in_no_parquet_file(house: &House) {
 
 #[test]
 fn the_canaries_do_travel_to_the_door() {
-    let device = Device::new(1);
-    let body = talkative(
-        &device,
-        Span {
-            start_us: 1,
-            end_us: 2,
-        },
-    )
-    .encode_to_vec();
-    let sent = String::from_utf8_lossy(&body).into_owned();
-    let signals = ["canary-log-body", "canary-span-event"];
-    for canary in CANARIES.iter().filter(|canary| !signals.contains(canary)) {
+    let span = Span {
+        start_us: 1,
+        end_us: 2,
+    };
+    let bodies = [
+        talkative(&Device::new(1), span).encode_to_vec(),
+        talkative_span(span).encode_to_vec(),
+        talkative_log().encode_to_vec(),
+    ];
+    let sent = String::from_utf8_lossy(&bodies.concat()).into_owned();
+    for canary in CANARIES {
         assert!(sent.contains(canary), "{canary} is not sent");
     }
 }

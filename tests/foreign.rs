@@ -1,10 +1,10 @@
 //! Open at both ends: software that knows nothing of Fathomline can send to it and read what it
-//! stored. The scripts are in `foreign/`; without Python and its packages these tests are skipped,
-//! unless continuous integration insists.
+//! stored. The scripts are in `foreign/`; without Python, Node.js and their packages these tests
+//! are skipped, unless continuous integration insists.
 
-use std::process::Command;
+use std::{collections::BTreeMap, path::Path, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{
     books,
@@ -13,17 +13,73 @@ use crate::harness::{
     program, workspace,
 };
 
-/// Values whose buckets are easy to count: 5 of them in all, 3 at most 0.25.
-const VALUES: [&str; 5] = ["0.1", "0.2", "0.25", "0.5", "1.5"];
+/// What was asked and answered: a foreign sender puts it wherever it can, and it is found nowhere.
+const SECRET: &str = "what-nobody-may-keep";
 
-fn script(python: &std::path::Path, name: &str) -> Command {
-    let mut command = Command::new(python);
+fn script(program: &Path, name: &str) -> Command {
+    let mut command = Command::new(program);
     command.arg(workspace::root().join("tests/foreign").join(name));
     command
 }
 
-/// Sends `VALUES` twice with the stock SDK; the collector must show every record once.
-fn stock_sdk_sends(protocol: &str, shape: &str) {
+/// Whatever a foreign SDK says that it handed over is what is stored, way by way.
+fn stored_is_what_was_reported(house: &House, printed: &str, ways: usize) {
+    let reported: Value = serde_json::from_str(printed)
+        .unwrap_or_else(|error| panic!("{error}: {printed}\n{}", house.log()));
+    let metrics = reported["metrics"].as_object().unwrap();
+    assert_eq!(metrics.len(), ways, "{printed}");
+    let by_service = |sql: &str| -> BTreeMap<String, Vec<Value>> {
+        let rows = house.ask(sql).into_iter();
+        rows.map(|mut row| (row.remove(0).as_str().unwrap().to_owned(), row))
+            .collect()
+    };
+    let latencies = by_service(
+        "SELECT service, sum(count), sum(sum), min(unit), min(model) FROM distributions \
+         WHERE metric = 'app.latency' GROUP BY service",
+    );
+    let calls = by_service(
+        "SELECT service, CAST(sum(coalesce(count, 0) + coalesce(value, 0.0)) AS BIGINT) \
+         FROM measurements WHERE metric = 'app.calls' GROUP BY service",
+    );
+    for (service, totals) in metrics {
+        let [count, sum, unit, model] = latencies[service].as_slice() else {
+            panic!("{service} is not stored");
+        };
+        let latency = &totals["app.latency"];
+        assert_eq!(count, &latency["count"], "{service}");
+        let off = sum.as_f64().unwrap() - latency["sum"].as_f64().unwrap();
+        assert!(off.abs() < 1e-9, "{service}: {sum} {latency}");
+        assert_eq!(json!([unit, model]), json!(["s", "foreign"]), "{service}");
+        let counted = calls[service][0].as_i64();
+        assert_eq!(counted, totals["app.calls"]["count"].as_i64(), "{service}");
+    }
+    let spans = by_service(
+        "SELECT service, count(*), sum(input_tokens), sum(output_tokens), \
+         min(finish_reasons), count(parent_span_id) FROM spans GROUP BY service",
+    );
+    for (service, told) in reported["spans"].as_object().unwrap() {
+        let wanted = [
+            told["spans"].clone(),
+            told["input_tokens"].clone(),
+            told["output_tokens"].clone(),
+            json!("stop"),
+            told["spans"].clone(),
+        ];
+        assert_eq!(spans[service], wanted, "{service}");
+    }
+    nothing_was_overheard(house);
+}
+
+fn nothing_was_overheard(house: &House) {
+    for (path, bytes) in house::files(house.folder()) {
+        let mut windows = bytes.windows(SECRET.len());
+        let found = windows.any(|part| part == SECRET.as_bytes());
+        assert!(!found, "{SECRET} is in {}", path.display());
+    }
+}
+
+#[test]
+fn python_sends_in_every_way_it_can() {
     let modules = [
         "opentelemetry.exporter.otlp.proto.http",
         "opentelemetry.exporter.otlp.proto.grpc",
@@ -32,40 +88,35 @@ fn stock_sdk_sends(protocol: &str, shape: &str) {
         return;
     };
     let house = House::open();
-    let addresses = house.addresses();
-    let endpoint = if protocol == "grpc" {
-        &addresses.otlp_grpc
-    } else {
-        &addresses.otlp_http
-    };
-    let (succeeded, printed) = house::run(
-        script(&python, "send_histogram.py")
-            .args([
-                "--protocol",
-                protocol,
-                "--endpoint",
-                endpoint,
-                "--shape",
-                shape,
-            ])
-            .args([
-                "--service",
-                "foreign",
-                "--metric",
-                "app.latency",
-                "--rounds",
-                "2",
-            ])
-            .args(VALUES),
-    );
-    assert!(succeeded, "{printed}\n{}", house.log());
-    let found = house.ask(
-        "SELECT sum(count), min(unit), min(model), count(DISTINCT service) FROM distributions \
-         WHERE metric = 'app.latency' AND service = 'foreign'",
-    );
-    let expected: Vec<Value> = vec![10.into(), "s".into(), "foreign".into(), 1.into()];
-    assert_eq!(found, vec![expected], "{protocol}, {shape}: {printed}");
+    let doors = house.addresses();
+    let output = script(&python, "send_everything.py")
+        .args(["--grpc", &doors.otlp_grpc, "--http", &doors.otlp_http])
+        .args(["--secret", SECRET])
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}\n{}", house.log());
+    // Two protocols, delta and cumulative, explicit and exponential.
+    stored_is_what_was_reported(&house, &String::from_utf8_lossy(&output.stdout), 8);
     found_on_the_command_line(&house);
+}
+
+#[test]
+fn javascript_sends_in_every_way_it_can() {
+    let Some((node, modules)) = program::node_with_modules() else {
+        return;
+    };
+    let house = House::open();
+    let doors = house.addresses();
+    let output = script(&node, "send_everything.mjs")
+        .args([&doors.otlp_grpc, &doors.otlp_http, SECRET])
+        .arg(modules)
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}\n{}", house.log());
+    // Also JSON over HTTP, which Python's SDK cannot.
+    stored_is_what_was_reported(&house, &String::from_utf8_lossy(&output.stdout), 12);
 }
 
 fn found_on_the_command_line(house: &House) {
@@ -80,29 +131,9 @@ fn found_on_the_command_line(house: &House) {
     ]);
     assert!(succeeded, "{printed}");
     assert!(
-        printed.contains("app.latency") && printed.contains("10"),
+        printed.contains("app.latency") && printed.contains("120"),
         "{printed}"
     );
-}
-
-#[test]
-fn a_stock_sdk_sends_a_cumulative_histogram_over_http() {
-    stock_sdk_sends("http", "explicit");
-}
-
-#[test]
-fn a_stock_sdk_sends_a_cumulative_histogram_over_grpc() {
-    stock_sdk_sends("grpc", "explicit");
-}
-
-#[test]
-fn a_stock_sdk_sends_delta_exponential_histograms_over_http() {
-    stock_sdk_sends("http", "exponential");
-}
-
-#[test]
-fn a_stock_sdk_sends_delta_exponential_histograms_over_grpc() {
-    stock_sdk_sends("grpc", "exponential");
 }
 
 #[test]

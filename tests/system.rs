@@ -10,15 +10,18 @@ mod harness;
 // The product.
 mod access;
 mod bad_input;
+mod bridge;
 mod buckets;
 mod canary;
 mod crash;
 mod demo;
+mod doors;
 mod drift;
 mod foreign;
 mod observe;
 mod one_batch;
 mod pages;
+mod pressure;
 mod under_load;
 
 // The rules of the repository.

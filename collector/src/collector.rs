@@ -9,8 +9,6 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
-use tonic::service::InterceptorLayer;
-use tower::ServiceBuilder;
 
 use crate::{
     access::{
@@ -35,6 +33,7 @@ use crate::{
     receiver::{
         self, Receiver,
         caller::{self, Callers},
+        connections,
     },
     store::{self, Folder, Store, StoreError},
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
@@ -138,29 +137,25 @@ impl Collector {
             alerts,
             wake,
         } = Rooms::open(&config, (http_at, otlp_http_at), &observer).await?;
-        let receiver = Receiver::new(
-            store,
-            Arc::clone(&clock),
-            Arc::clone(&access),
-            observer.clone(),
-        );
         let callers = Callers {
             access: Arc::clone(&access),
             clock: Arc::clone(&clock),
         };
+        let limits = &config.receiver;
+        let receiver = Receiver::new(store, &callers, observer.clone(), limits);
         let otlp = for_devices(receiver.clone(), &callers, database);
         let otlp = counted(otlp, door("otlp_http"));
+        let calls = for_calls(receiver, callers, door("otlp_grpc"));
         let pages = counted(pages, door("http"));
         let (stop, stopping) = watch::channel(false);
+        let serve_otlp = |listener, router| {
+            let served = connections::serve(listener, router, limits.clone(), stopping.clone());
+            tokio::spawn(served)
+        };
         let mut tasks = vec![
             serve_http(http, pages, stopping.clone()),
-            serve_http(otlp_http, otlp, stopping.clone()),
-            serve_grpc(
-                otlp_grpc,
-                (receiver, callers),
-                door("otlp_grpc"),
-                stopping.clone(),
-            ),
+            serve_otlp(otlp_http, otlp),
+            serve_otlp(otlp_grpc, calls),
             tokio::spawn(watcher.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping.clone())),
         ];
@@ -288,6 +283,13 @@ fn for_devices(receiver: Receiver, callers: &Callers, database: Database) -> Rou
         .layer(known)
 }
 
+/// What devices find behind OTLP/gRPC.
+fn for_calls(receiver: Receiver, callers: Callers, door: Door) -> Router {
+    receiver::grpc::router(receiver)
+        .layer(middleware::from_fn_with_state(callers, caller::over_grpc))
+        .layer(middleware::from_fn_with_state(door, doors::count_grpc))
+}
+
 /// Whoever guesses tokens is asked to wait.
 fn limited(router: Router, access: &Arc<Access>, clock: &Arc<dyn Clock>) -> Router {
     let limit = Limit {
@@ -353,31 +355,6 @@ fn serve_http(
             .with_graceful_shutdown(stopped)
             .await
         {
-            tracing::error!(%error, "a door closed by itself");
-        }
-    })
-}
-
-fn serve_grpc(
-    listener: Listener,
-    (receiver, callers): (Receiver, Callers),
-    door: Door,
-    mut stopping: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let layer = ServiceBuilder::new()
-            .map_response(move |response| door.count_grpc(response))
-            .map_response(receiver::grpc::final_when_too_large)
-            .layer(InterceptorLayer::new(callers))
-            .into_inner();
-        let served = tonic::transport::Server::builder()
-            .layer(layer)
-            .add_service(receiver::grpc::service(receiver))
-            .serve_with_incoming_shutdown(listener.connections(), async move {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            })
-            .await;
-        if let Err(error) = served {
             tracing::error!(%error, "a door closed by itself");
         }
     })

@@ -15,11 +15,12 @@ use std::{
 use fathomline_queries::{drift::Policy, engine::EngineLimits};
 use fathomline_wire::names::NOISED;
 
-use self::file::{RawAlert, RawConfig, RawDrift, RawLimits, RawSql, RawStore};
+use self::file::{RawAlert, RawConfig, RawDrift, RawLimits, RawOtlp, RawSql, RawStore};
 use crate::{
     access::Rules,
     alert::{AlertSettings, Endpoint},
     listener::certificates::CertificateFiles,
+    receiver::ReceiverLimits,
     store::{Limits, Place, StoreSettings},
     watch::WatchSettings,
 };
@@ -44,6 +45,7 @@ pub struct Config {
     pub(crate) otlp_tls: Option<CertificateFiles>,
     pub(crate) hosts: Vec<String>,
     pub(crate) public_url: Option<String>,
+    pub(crate) receiver: ReceiverLimits,
     pub(crate) store: StoreSettings,
     pub(crate) sql: EngineLimits,
     pub(crate) watch: WatchSettings,
@@ -143,7 +145,7 @@ impl Config {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut store = store(&raw.store, &raw.drift)?;
         store.limits = limits(&raw.limits)?;
-        let watch = watch(&raw.drift)?;
+        let (watch, receiver) = (watch(&raw.drift)?, receiver(&raw.otlp)?);
         Ok(Self {
             data: raw.data.unwrap_or_else(|| PathBuf::from("fathomline-data")),
             http: raw.http.listen.unwrap_or_else(|| loopback(8330)),
@@ -158,12 +160,30 @@ impl Config {
             otlp_tls: raw.otlp.tls.map(|tls| tls.of("otlp.tls")),
             hosts: raw.http.hosts,
             public_url: raw.http.public_url,
+            receiver,
             store,
             sql: sql(&raw.sql)?,
             watch,
             alert: alert(raw.alert)?,
         })
     }
+}
+
+fn receiver(raw: &RawOtlp) -> Result<ReceiverLimits, ConfigError> {
+    let defaults = ReceiverLimits::default();
+    let count = |key, value, default: usize| {
+        positive(key, value, default as u64)
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    };
+    let connections = ("otlp.connections_max", raw.connections_max);
+    Ok(ReceiverLimits {
+        memory_bytes: count("otlp.memory_bytes", raw.memory_bytes, defaults.memory_bytes)?,
+        // What one semaphore can count, and far more than a process has file descriptors.
+        connections_max: count(connections.0, connections.1, defaults.connections_max)?
+            .min(1 << 20),
+        idle_timeout: duration("otlp.idle_timeout", raw.idle_timeout.as_deref(), "120s")?,
+        body_timeout: duration("otlp.body_timeout", raw.body_timeout.as_deref(), "60s")?,
+    })
 }
 
 fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError> {

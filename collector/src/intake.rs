@@ -1,7 +1,7 @@
-//! From an OTLP request to points that can be counted. Pure: no IO, no clock, no state.
+//! From an OTLP request to points and spans that can be counted. Pure: no IO, no clock, no state.
 //!
 //! In: a decoded request from anyone. Out: one [`Window`] a resource, with checked points in the
-//! sender's own times, and how many points were rejected for which reason. Only allow-listed
+//! sender's own times, or spans, and how many were rejected for which reason. Only allow-listed
 //! attributes pass: what a foreign sender puts into any other attribute, an exemplar, a
 //! description or a scope goes no further than this module.
 //!
@@ -10,14 +10,16 @@
 //! | `resource.rs` | resource attributes: who sends |
 //! | `points.rs` | the five point kinds |
 //! | `legacy.rs` | older names of the GenAI conventions |
+//! | `spans.rs` | GenAI spans: what they were, never what was said |
 //! | `rejected.rs` | reasons, counted |
 
 mod legacy;
 mod points;
 mod rejected;
 mod resource;
+mod spans;
 
-use fathomline_queries::rows::{DeviceColumns, Distribution};
+use fathomline_queries::rows::{DeviceColumns, Distribution, SpanRow};
 use fathomline_wire::{identity::Declared, limits::PARTS_MAX, names, rejection::Rejection};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
@@ -25,6 +27,7 @@ use opentelemetry_proto::tonic::{
 };
 
 pub(crate) use rejected::{Refusal, Rejected};
+pub(crate) use spans::{LeftOut, check_spans, from_traces};
 
 /// One request as the store decides about it.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Arrival {
     /// When it arrived, microseconds since the Unix epoch.
     pub(crate) received_us: i64,
     pub(crate) windows: Vec<Window>,
+    /// Checked spans, in the sender's times.
+    pub(crate) spans: Vec<SpanRow>,
     pub(crate) rejected: Rejected,
 }
 
@@ -86,20 +91,22 @@ pub(crate) enum PointBody {
     Number(f64),
 }
 
-/// Refuses a request with more parts than a collector should hold at once: empty parts are small on
-/// the wire and large in memory.
-pub(crate) fn check_size(request: &ExportMetricsServiceRequest) -> Result<(), Refusal> {
+/// How many points a request has. Refuses one with more parts than a collector should hold at once:
+/// empty parts are small on the wire and large in memory.
+pub(crate) fn check_points(request: &ExportMetricsServiceRequest) -> Result<usize, Refusal> {
     let resources = request.resource_metrics.iter();
     let scopes = resources.flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.clone().flat_map(|scope| &scope.metrics);
     let points: usize = metrics.clone().map(points::len).sum();
     let parts = request.resource_metrics.len() + scopes.count() + metrics.count() + points;
+    check_parts(parts, "resources, scopes, metrics and points").map(|()| points)
+}
+
+fn check_parts(parts: usize, of: &str) -> Result<(), Refusal> {
     if parts <= PARTS_MAX {
         return Ok(());
     }
-    let detail = format!(
-        "the request has {parts} resources, scopes, metrics and points together, {PARTS_MAX} at most"
-    );
+    let detail = format!("the request has {parts} {of} together, {PARTS_MAX} at most");
     Err(Refusal::new(Rejection::TooLarge, detail))
 }
 

@@ -10,10 +10,9 @@
 pub(crate) mod certificates;
 mod connection;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{extract::connect_info::Connected, serve::IncomingStream};
-use futures::Stream;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -56,14 +55,6 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Every connection there will be.
-    pub(crate) fn connections(self) -> impl Stream<Item = Result<Connection, Infallible>> {
-        futures::stream::unfold(self, async |mut listener| {
-            let connection = listener.next().await;
-            Some((Ok(connection), listener))
-        })
-    }
-
     async fn next(&mut self) -> Connection {
         loop {
             let room = self.handshakes.len() < HANDSHAKES_MAX;
@@ -94,6 +85,8 @@ impl Listener {
                 return None;
             }
         };
+        // Replies are small and must not wait for more; where that fails they only come later.
+        let _ = stream.set_nodelay(true);
         let Some(certificates) = &self.certificates else {
             return Some(Connection::plain(stream, address));
         };

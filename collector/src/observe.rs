@@ -42,17 +42,15 @@ pub(crate) struct Commit {
 }
 
 impl Observer {
-    /// The store answered a request that was received at `received_us`, or it never came so far.
-    pub(crate) fn answered(&self, result: &Result<Outcome, Refusal>, received_us: i64) {
-        let outcome = match result {
-            Ok(outcome) => outcome,
-            Err(refusal) => {
-                let Refusal { rejection, detail } = refusal;
-                tracing::debug!(reason = rejection.code(), detail, "request refused");
-                self.0.refused(*rejection).inc();
-                return;
-            }
-        };
+    /// A request was refused as a whole.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        let Refusal { rejection, detail } = refusal;
+        tracing::debug!(reason = rejection.code(), detail, "request refused");
+        self.0.refused(*rejection).inc();
+    }
+
+    /// A request was decided upon, and what it brought is durable.
+    pub(crate) fn stored(&self, outcome: &Outcome, received_us: i64) {
         let count = &self.0;
         count.accepted.inc_by(outcome.accepted);
         count.duplicate.inc_by(outcome.duplicates);
@@ -76,7 +74,7 @@ impl Observer {
             duplicate = outcome.duplicates,
             late = outcome.late,
             folded = outcome.folded,
-            rejected = %outcome.rejected,
+            rejected = outcome.rejected.sentence("points or spans"),
             "request stored"
         );
     }
@@ -202,8 +200,8 @@ mod tests {
             newest_us: 5_000_000,
             ..Outcome::default()
         };
-        observer.answered(&Ok(outcome), 7_000_000);
-        observer.answered(&Err(Refusal::new(Rejection::Conflict, "")), 8_000_000);
+        observer.stored(&outcome, 7_000_000);
+        observer.refused(&Refusal::new(Rejection::Conflict, ""));
         let page = page(&observer, "");
         for line in [
             "fathomline_points_accepted_total 10",

@@ -139,6 +139,11 @@ struct Offer {
 }
 
 impl Store {
+    /// How full the queue is, 0 to 1.
+    pub(crate) fn fill(&self) -> f64 {
+        1.0 - self.queue.capacity() as f64 / self.queue.max_capacity() as f64
+    }
+
     /// Returns once the arrival's rows are durable, or with the reason why they are not stored.
     pub(crate) async fn offer(&self, arrival: Arrival) -> Result<Outcome, Refusal> {
         let (reply, answer) = oneshot::channel();

@@ -17,6 +17,7 @@ use crate::{
     lake::Lake,
     rows::{
         self, Clock, DeviceColumns, Distribution, DistributionRow, MeasurementKind, MeasurementRow,
+        SpanKind, SpanRow, SpanStatus,
     },
     schema::{PARTITION, Table},
 };
@@ -46,6 +47,42 @@ pub(crate) fn device_columns() -> DeviceColumns {
         provider: Some("candle".into()),
         metric: OUTPUT_SURPRISAL.into(),
         unit: "{nat}".into(),
+    }
+}
+
+/// One operation of a foreign SDK that took a second.
+pub(crate) fn span() -> SpanRow {
+    let text = || Some("chat".to_owned());
+    SpanRow {
+        time: 5_000_000,
+        start_time: 4_000_000,
+        sender_time: 5_000_000,
+        service: "assistant".into(),
+        environment: None,
+        device: "device-1".into(),
+        device_class: "kiosk".into(),
+        site: None,
+        boot: None,
+        clock: Clock::Ok,
+        trace_id: 1,
+        span_id: 2,
+        parent_span_id: Some(3),
+        kind: SpanKind::Client,
+        status: SpanStatus::Unset,
+        error_type: None,
+        operation: text(),
+        provider: text(),
+        model: "assistant".into(),
+        response_model: None,
+        version: String::new(),
+        variant: String::new(),
+        quantization: None,
+        finish_reasons: Some("stop".into()),
+        input_tokens: Some(3),
+        output_tokens: Some(5),
+        max_tokens: None,
+        temperature: Some(0.5),
+        top_p: None,
     }
 }
 

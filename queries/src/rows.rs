@@ -7,6 +7,7 @@
 mod batch;
 mod devices;
 mod rollup;
+mod spans;
 
 use fathomline_wire::histogram::{ExplicitHistogram, ExponentialHistogram};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use batch::{RowError, distributions, events, measurements, rollups, verdicts};
 pub use devices::DeviceSketch;
 pub use rollup::{lane_end, rollup};
+pub use spans::{SpanKind, SpanRow, SpanStatus, spans};
 
 /// Whether a row's time can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -24,6 +24,8 @@ pub enum Table {
     Measurements,
     /// Cohort increments a lane.
     Rollups,
+    /// One GenAI operation of a foreign SDK: when, how long, how many tokens. Never what was said.
+    Spans,
     /// Judgements, copied from the collector's SQLite.
     Verdicts,
     /// Alerts, deliveries, operators' acts, copied likewise.
@@ -123,6 +125,32 @@ pub mod column {
     pub const DEVICE_WINDOWS: &str = "device_windows";
     /// Distinct sketch of the devices, or their number in a verdict.
     pub const DEVICES: &str = "devices";
+    /// Trace of a span, hexadecimal.
+    pub const TRACE_ID: &str = "trace_id";
+    /// The span itself, hexadecimal.
+    pub const SPAN_ID: &str = "span_id";
+    /// The span around it, hexadecimal.
+    pub const PARENT_SPAN_ID: &str = "parent_span_id";
+    /// ok, error, unset.
+    pub const STATUS: &str = "status";
+    /// `error.type`.
+    pub const ERROR_TYPE: &str = "error_type";
+    /// `gen_ai.response.model`.
+    pub const RESPONSE_MODEL: &str = "response_model";
+    /// `gen_ai.response.finish_reasons`, joined by commas.
+    pub const FINISH_REASONS: &str = "finish_reasons";
+    /// From start to end, microseconds.
+    pub const DURATION_US: &str = "duration_us";
+    /// Tokens of the prompt.
+    pub const INPUT_TOKENS: &str = "input_tokens";
+    /// Tokens that were generated.
+    pub const OUTPUT_TOKENS: &str = "output_tokens";
+    /// Most tokens that were asked for.
+    pub const MAX_TOKENS: &str = "max_tokens";
+    /// Sampler setting that was asked for.
+    pub const TEMPERATURE: &str = "temperature";
+    /// Sampler setting that was asked for.
+    pub const TOP_P: &str = "top_p";
     /// Stable id of a judged series.
     pub const SERIES: &str = "series";
     /// Number of the judgement of one lane.
@@ -235,6 +263,40 @@ const VERDICT_COLUMNS: [Column; 20] = [
     (column::EVIDENCE, Type::Text, REQUIRED),
 ];
 
+const SPAN_COLUMNS: [Column; 31] = [
+    (column::TIME, Type::Time, REQUIRED),
+    (column::START_TIME, Type::Time, REQUIRED),
+    (column::SENDER_TIME, Type::Time, REQUIRED),
+    (column::DATE, Type::Date, REQUIRED),
+    (column::SERVICE, Type::Text, REQUIRED),
+    (column::ENVIRONMENT, Type::Text, OPTIONAL),
+    (column::DEVICE, Type::Text, REQUIRED),
+    (column::DEVICE_CLASS, Type::Text, REQUIRED),
+    (column::SITE, Type::Text, OPTIONAL),
+    (column::BOOT, Type::Text, OPTIONAL),
+    (column::CLOCK, Type::Text, REQUIRED),
+    (column::TRACE_ID, Type::Text, REQUIRED),
+    (column::SPAN_ID, Type::Text, REQUIRED),
+    (column::PARENT_SPAN_ID, Type::Text, OPTIONAL),
+    (column::KIND, Type::Text, REQUIRED),
+    (column::STATUS, Type::Text, REQUIRED),
+    (column::ERROR_TYPE, Type::Text, OPTIONAL),
+    (column::OPERATION, Type::Text, OPTIONAL),
+    (column::PROVIDER, Type::Text, OPTIONAL),
+    (column::MODEL, Type::Text, REQUIRED),
+    (column::RESPONSE_MODEL, Type::Text, OPTIONAL),
+    (column::VERSION, Type::Text, REQUIRED),
+    (column::VARIANT, Type::Text, REQUIRED),
+    (column::QUANTIZATION, Type::Text, OPTIONAL),
+    (column::FINISH_REASONS, Type::Text, OPTIONAL),
+    (column::DURATION_US, Type::Integer, REQUIRED),
+    (column::INPUT_TOKENS, Type::Integer, OPTIONAL),
+    (column::OUTPUT_TOKENS, Type::Integer, OPTIONAL),
+    (column::MAX_TOKENS, Type::Integer, OPTIONAL),
+    (column::TEMPERATURE, Type::Float, OPTIONAL),
+    (column::TOP_P, Type::Float, OPTIONAL),
+];
+
 const EVENT_COLUMNS: [Column; 6] = [
     (column::TIME, Type::Time, REQUIRED),
     (column::DATE, Type::Date, REQUIRED),
@@ -246,10 +308,11 @@ const EVENT_COLUMNS: [Column; 6] = [
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Distributions,
         Self::Measurements,
         Self::Rollups,
+        Self::Spans,
         Self::Verdicts,
         Self::Events,
     ];
@@ -260,6 +323,7 @@ impl Table {
             Self::Distributions => "distributions",
             Self::Measurements => "measurements",
             Self::Rollups => "rollups",
+            Self::Spans => "spans",
             Self::Verdicts => "verdicts",
             Self::Events => "events",
         }
@@ -301,6 +365,7 @@ impl Table {
                 ];
                 [&COHORT_COLUMNS[..], &HISTOGRAM_COLUMNS, &own].concat()
             }
+            Self::Spans => SPAN_COLUMNS.to_vec(),
             Self::Verdicts => VERDICT_COLUMNS.to_vec(),
             Self::Events => EVENT_COLUMNS.to_vec(),
         }

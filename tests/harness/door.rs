@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fathomline_wire::names;
 use serde_json::Value;
 
 /// An answer of any door.
@@ -12,6 +13,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     pub(crate) retry_after: Option<String>,
     pub(crate) www_authenticate: Option<String>,
+    /// What the collector asks of a device that has a backlog, milliseconds.
+    pub(crate) pace: Option<String>,
 }
 
 impl Answer {
@@ -64,6 +67,7 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     let (retry_after, www_authenticate) = (header("retry-after"), header("www-authenticate"));
+    let pace = header(names::HEADER_PACE);
     let status = response.status().as_u16();
     let body = response.body_mut().read_to_vec()?;
     Ok(Answer {
@@ -71,5 +75,6 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq
         body,
         retry_after,
         www_authenticate,
+        pace,
     })
 }

@@ -74,6 +74,22 @@ fn python() -> PathBuf {
     }
 }
 
+/// Node.js and the folder of the modules that `tests/foreign/package.json` names, or none after
+/// saying so.
+pub(crate) fn node_with_modules() -> Option<(PathBuf, PathBuf)> {
+    let folder = env::var_os("FATHOMLINE_NODE")
+        .map_or_else(|| workspace::root().join("tests/foreign"), PathBuf::from);
+    let version = Command::new("node").arg("--version").output();
+    let runs = version.is_ok_and(|output| output.status.success());
+    if runs && folder.join("node_modules").is_dir() {
+        return Some(("node".into(), folder));
+    }
+    skipped(
+        "node, and its modules: npm ci in tests/foreign, or in the folder that FATHOMLINE_NODE names",
+    );
+    None
+}
+
 /// Chromium, or none after saying so.
 pub(crate) fn chromium() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];

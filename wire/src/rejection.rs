@@ -34,6 +34,14 @@ pub enum Rejection {
     Kind,
     /// The sender made more names or series than its share, or than the collector remembers.
     Cardinality,
+    /// A sum or histogram does not say whether it counts since its start or since its last export.
+    Temporality,
+    /// The span is of no GenAI operation.
+    NotGenAi,
+    /// The collector does not store this kind of telemetry at all.
+    Signal,
+    /// The request took longer to arrive than the collector waits.
+    Slow,
     /// The collector has no room at present; the same request may succeed later.
     Busy,
     /// The door needs a token, and none came that is in force.
@@ -46,7 +54,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every rejection there is, for documentation, metrics and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Unsupported,
         Self::TooLarge,
@@ -60,6 +68,10 @@ impl Rejection {
         Self::TooLong,
         Self::Kind,
         Self::Cardinality,
+        Self::Temporality,
+        Self::NotGenAi,
+        Self::Signal,
+        Self::Slow,
         Self::Busy,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -82,6 +94,10 @@ impl Rejection {
             Self::TooLong => "too_long",
             Self::Kind => "kind",
             Self::Cardinality => "cardinality",
+            Self::Temporality => "temporality",
+            Self::NotGenAi => "not_gen_ai",
+            Self::Signal => "signal",
+            Self::Slow => "slow",
             Self::Busy => "busy",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
@@ -91,7 +107,7 @@ impl Rejection {
 
     /// Whether sending the same bytes again can succeed.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::Attempts)
+        matches!(self, Self::Busy | Self::Slow | Self::Attempts)
     }
 
     /// The sentence for the sender: what was wrong and what to do.
@@ -100,7 +116,9 @@ impl Rejection {
             Self::Malformed => {
                 "the request is not what it claims to be; the sentence before says what is wrong with it"
             }
-            Self::Unsupported => "send application/x-protobuf, uncompressed or with gzip or zstd",
+            Self::Unsupported => {
+                "send application/x-protobuf or application/json, uncompressed or with gzip or zstd"
+            }
             Self::TooLarge => "the body is over the limit; send smaller batches",
             Self::Conflict => {
                 "this installation, boot and sequence arrived before with other bytes; set the record aside and go on"
@@ -126,6 +144,14 @@ impl Rejection {
             Self::Cardinality => {
                 "this device or token made its share of services, cohorts, metrics, categories, devices or series, or there are as many as the collector keeps; drop unbounded attributes before sending, or raise the limits"
             }
+            Self::Temporality => "sums and histograms must say that they are delta or cumulative",
+            Self::NotGenAi => {
+                "only spans of GenAI operations are stored: those with gen_ai.operation.name, gen_ai.provider.name or gen_ai.request.model"
+            }
+            Self::Signal => {
+                "logs are not stored, because they hold text; export metrics and traces"
+            }
+            Self::Slow => "the request did not arrive in time; send smaller batches",
             Self::Busy => "the collector has no room at present; retry after the time it gives",
             Self::Unauthenticated => {
                 "send a token that is in force as `Authorization: Bearer ...`; `fathomline token create` makes one"
@@ -151,14 +177,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_unique_and_only_what_passes_by_itself_is_retryable() {
+    fn codes_are_unique_and_only_what_may_pass_later_is_retryable() {
         let codes: std::collections::BTreeSet<_> =
             Rejection::ALL.iter().map(|r| r.code()).collect();
         assert_eq!(codes.len(), Rejection::ALL.len());
-        assert!(
-            Rejection::ALL
-                .iter()
-                .all(|r| r.retryable() == matches!(r, Rejection::Busy | Rejection::Attempts))
+        let retryable = Rejection::ALL.into_iter().filter(|r| r.retryable());
+        assert_eq!(
+            retryable.collect::<Vec<_>>(),
+            [Rejection::Slow, Rejection::Busy, Rejection::Attempts]
         );
     }
 }

@@ -116,8 +116,17 @@ impl Access {
             }
             why.is_none()
         });
+        arrival.spans.retain(|span| {
+            let why = self.barred(sender, &span.device);
+            if why.is_some() {
+                rejected.add(Rejection::Forbidden, 1);
+                last.clone_from(&why);
+            }
+            why.is_none()
+        });
+        let empty = arrival.windows.is_empty() && arrival.spans.is_empty();
         match last {
-            Some(why) if arrival.windows.is_empty() => Err(forbidden(why)),
+            Some(why) if empty => Err(forbidden(why)),
             _ => Ok(()),
         }
     }

@@ -40,6 +40,12 @@ pub(super) struct RawOtlp {
     /// Sending needs a token.
     pub(super) require_token: bool,
     pub(super) tls: Option<RawTls>,
+    /// Memory of all requests that are being worked on.
+    pub(super) memory_bytes: Option<u64>,
+    /// Connections a door holds open.
+    pub(super) connections_max: Option<u64>,
+    pub(super) idle_timeout: Option<String>,
+    pub(super) body_timeout: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -112,13 +112,14 @@ fn the_documented_file_is_one_and_names_every_key() {
             .cloned()
             .unwrap_or_else(|| value[0].as_table().unwrap().clone())
     };
-    let sections: [(&str, &[&str]); 9] = [
+    let sections: [(&str, &[&str]); 10] = [
         ("", &[]),
         ("[http]", &["http"]),
         ("[http.tls]", &["http", "tls"]),
         ("[otlp]", &["otlp"]),
         ("[otlp.tls]", &["otlp", "tls"]),
         ("[store]", &["store"]),
+        ("[limits]", &["limits"]),
         ("[sql]", &["sql"]),
         ("[drift]", &["drift"]),
         ("[alert]", &["alert"]),

@@ -91,7 +91,7 @@ pub(super) fn read(
             sum.data_points.iter().for_each(|p| {
                 keep(
                     temporality
-                        .ok_or(Rejection::Kind)
+                        .ok_or(Rejection::Temporality)
                         .and_then(|t| shared.number(p, t, rises)),
                 );
             });
@@ -101,7 +101,7 @@ pub(super) fn read(
             histogram.data_points.iter().for_each(|p| {
                 keep(
                     temporality
-                        .ok_or(Rejection::Kind)
+                        .ok_or(Rejection::Temporality)
                         .and_then(|t| shared.explicit(p, t)),
                 );
             });
@@ -111,7 +111,7 @@ pub(super) fn read(
             histogram.data_points.iter().for_each(|p| {
                 keep(
                     temporality
-                        .ok_or(Rejection::Kind)
+                        .ok_or(Rejection::Temporality)
                         .and_then(|t| shared.exponential(p, t)),
                 );
             });

@@ -1,7 +1,7 @@
 //! Reasons for "no", counted. In: one reason a point. Out: the sentence that a partial success
 //! carries, bounded whatever arrived.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use fathomline_wire::rejection::Rejection;
 
@@ -21,7 +21,7 @@ impl Refusal {
     }
 }
 
-/// How many points were rejected for which reason.
+/// How many points, or spans, or log records, were rejected for which reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rejected(BTreeMap<Rejection, u64>);
 
@@ -32,6 +32,7 @@ impl Rejected {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -45,18 +46,15 @@ impl Rejected {
         self.0.iter().map(|(reason, points)| (*reason, *points))
     }
 
+    /// The sentence for the sender, about so many `things`.
+    pub(crate) fn sentence(&self, things: &str) -> String {
+        let reasons = self.0.iter();
+        let reasons = reasons.map(|(reason, count)| format!("{count} {things}: {reason}"));
+        reasons.collect::<Vec<_>>().join("; ")
+    }
+
     #[cfg(test)]
     pub(crate) fn of(&self, reason: Rejection) -> u64 {
         self.0.get(&reason).copied().unwrap_or(0)
-    }
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (reason, points)) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{points} points: {reason}")?;
-        }
-        Ok(())
     }
 }

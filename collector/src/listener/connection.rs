@@ -15,7 +15,6 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 use webpki::EndEntityCert;
 
 use crate::access::sender::Certified;
@@ -90,14 +89,6 @@ fn certified(certificate: &CertificateDer<'_>) -> Certified {
     });
     Certified {
         device: device.map(str::to_owned),
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
     }
 }
 

@@ -3,7 +3,6 @@
 
 use axum::{
     extract::{Request, State},
-    http,
     middleware::Next,
     response::Response,
 };
@@ -30,11 +29,10 @@ impl Door {
     }
 
     /// Counts an answer of gRPC by its code: 0 is success, 14 is unavailable.
-    pub(crate) fn count_grpc<B>(&self, response: http::Response<B>) -> http::Response<B> {
+    fn count_grpc(&self, response: &Response) {
         let code = response.headers().get(GRPC_STATUS);
         let code = code.map_or(Some(0), |code| code.to_str().ok()?.parse().ok());
         self.count(code.unwrap_or(tonic::Code::Unknown as u16));
-        response
     }
 }
 
@@ -42,5 +40,12 @@ impl Door {
 pub(crate) async fn count(State(door): State<Door>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     door.count(response.status().as_u16());
+    response
+}
+
+/// Counts answers of gRPC.
+pub(crate) async fn count_grpc(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    door.count_grpc(&response);
     response
 }

@@ -10,9 +10,8 @@ use axum::{
     response::Response,
 };
 use fathomline_wire::rejection::Rejection;
-use tonic::Status;
 
-use super::reply;
+use super::reply::Reply;
 use crate::{
     access::{
         Access,
@@ -42,20 +41,23 @@ pub(crate) async fn over_http(
             request.extensions_mut().insert(sender);
             next.run(request).await
         }
-        Err(refusal) => reply::to_http(Err(refusal)),
+        Err(refusal) => Reply::at_the_door(request.headers()).http(Err(refusal)),
     }
 }
 
-impl tonic::service::Interceptor for Callers {
-    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        let peer = request.extensions().get::<Peer>().cloned();
-        // Every connection here comes from our listener.
-        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
-        let headers = request.metadata().as_ref();
-        let sender = self.sender(headers, &peer);
-        let sender = sender.map_err(|refusal| reply::to_grpc(&refusal))?;
-        request.extensions_mut().insert(sender);
-        Ok(request)
+/// For a door of gRPC.
+pub(crate) async fn over_grpc(
+    State(callers): State<Callers>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match callers.sender(request.headers(), &peer) {
+        Ok(sender) => {
+            request.extensions_mut().insert(sender);
+            next.run(request).await
+        }
+        Err(refusal) => Reply::at_the_door(request.headers()).grpc(Err(refusal)),
     }
 }
 

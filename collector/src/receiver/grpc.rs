@@ -1,77 +1,158 @@
-//! `MetricsService/Export`: OTLP over gRPC.
+//! OTLP over gRPC: `MetricsService/Export`, `TraceService/Export` and `LogsService/Export`.
+//!
+//! A unary call is one framed message in one HTTP/2 request. It is read here, not by a generated
+//! server: that would inflate and decode before anybody could ask how large the message is, and
+//! answer one over the limit with OUT_OF_RANGE, which exporters send again for ever. So both doors
+//! have the same limits, the same budget, and the digest of the same bytes.
 
-use axum::http::{HeaderMap, HeaderValue, Response};
-use fathomline_wire::{identity, limits::BODY_BYTES_INFLATED_MAX, rejection::Rejection};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-    metrics_service_server::{MetricsService, MetricsServiceServer},
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::post,
 };
-use prost::Message;
-use tonic::{Request, Status, codec::CompressionEncoding};
+use bytes::Bytes;
+use fathomline_wire::{limits::BODY_BYTES_MAX, rejection::Rejection};
+use tonic::Status;
 
-use super::{Receiver, caller, digest, reply};
-use crate::{intake::Refusal, store::Outcome};
+use super::{
+    Received, Receiver, body, caller, declared,
+    decode::{Encoding, Packing},
+    reply::{Answer, Reply},
+    signal::Signal,
+};
+use crate::intake::Refusal;
 
-const STATUS_HEADER: &str = "grpc-status";
-const OUT_OF_RANGE: &[u8] = b"11";
-const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
+/// A flag for compression and a length of four bytes.
+const PREFIX_BYTES: usize = 5;
 
-/// The gRPC service with its limits and encodings.
-pub(crate) fn service(receiver: Receiver) -> MetricsServiceServer<Receiver> {
-    MetricsServiceServer::new(receiver)
-        .max_decoding_message_size(BODY_BYTES_INFLATED_MAX)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// The routes of the OTLP/gRPC door.
+pub(crate) fn router(receiver: Receiver) -> Router {
+    let mut router = Router::new();
+    for signal in Signal::ALL {
+        let export = move |State(receiver): State<Receiver>, request: Request| {
+            export(receiver, signal, request)
+        };
+        router = router.route(signal.method(), post(export));
+    }
+    router.fallback(elsewhere).with_state(receiver)
 }
 
-/// tonic answers a message over the limit with OUT_OF_RANGE, which OTLP exporters retry for ever;
-/// the specification wants RESOURCE_EXHAUSTED, which they do not.
-pub(crate) fn final_when_too_large<B>(mut response: Response<B>) -> Response<B> {
-    correct(response.headers_mut());
+/// A message as it goes in a reply: not compressed, and its length.
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(PREFIX_BYTES + message.len());
+    frame.push(0);
+    // Replies are a sentence long.
+    frame.extend(
+        u32::try_from(message.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
+    frame.extend_from_slice(message);
+    frame
+}
+
+async fn export(receiver: Receiver, signal: Signal, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if !is_grpc(&parts.headers) {
+        let advice = "this door speaks gRPC; OTLP over HTTP has a door of its own\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, advice).into_response();
+    }
+    let reply = Reply {
+        signal,
+        encoding: Encoding::Protobuf,
+        pressure: receiver.pressure(),
+    };
+    let result = accept(&receiver, signal, &parts, body).await;
+    receiver.tell(&result);
+    let mut response = reply.grpc(result);
+    let encodings = HeaderValue::from_static("identity,gzip,zstd");
+    response.headers_mut().insert(ACCEPT_ENCODING, encodings);
     response
 }
 
-fn correct(headers: &mut HeaderMap) {
-    if headers
-        .get(STATUS_HEADER)
-        .is_some_and(|status| status.as_bytes() == OUT_OF_RANGE)
-    {
-        headers.insert(STATUS_HEADER, RESOURCE_EXHAUSTED);
+async fn accept(
+    receiver: &Receiver,
+    signal: Signal,
+    parts: &Parts,
+    body: Body,
+) -> Result<Answer, Refusal> {
+    let headers = &parts.headers;
+    let sender = caller::of(&parts.extensions)?;
+    let packing = Packing::of(headers, &ENCODING)?;
+    let declared = declared(headers)?;
+    let mut hold = receiver.budget.admit()?;
+    let within = receiver.limits.body_timeout;
+    let body = body::read(body, BODY_BYTES_MAX + PREFIX_BYTES, within, &mut hold).await?;
+    let (compressed, body) = message(body)?;
+    let received = Received {
+        signal,
+        encoding: Encoding::Protobuf,
+        packing: if compressed { packing } else { Packing::Plain },
+        declared,
+        body,
+    };
+    receiver.accept(received, &sender, hold).await
+}
+
+/// The one message of a unary call, and whether it is compressed.
+fn message(body: Bytes) -> Result<(bool, Bytes), Refusal> {
+    let malformed = |detail: &str| Refusal::new(Rejection::Malformed, detail);
+    let Some((prefix, _)) = body.split_first_chunk::<PREFIX_BYTES>() else {
+        return Err(malformed("the call has no whole message"));
+    };
+    let [flag, length @ ..] = *prefix;
+    let message = body.slice(PREFIX_BYTES..);
+    if message.len() != u32::from_be_bytes(length) as usize {
+        return Err(malformed(
+            "the call must have one message, of the length that it gives",
+        ));
+    }
+    match flag {
+        0 => Ok((false, message)),
+        1 => Ok((true, message)),
+        _ => Err(malformed("the message has another flag than 0 or 1")),
     }
 }
 
-#[tonic::async_trait]
-impl MetricsService for Receiver {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
-        let result = self.take(&request).await;
-        self.tell(&result);
-        match result {
-            Ok(outcome) => Ok(tonic::Response::new(reply::to_message(&outcome))),
-            Err(refusal) => Err(reply::to_grpc(&refusal)),
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind == "application/grpc" || kind == "application/grpc+proto")
+}
+
+async fn elsewhere(uri: Uri) -> Response {
+    let advice = format!(
+        "there is no {} here; export metrics, traces or logs",
+        uri.path()
+    );
+    Status::unimplemented(advice).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_whole_message_is_read_and_nothing_else() {
+        let frame = framed(b"abc");
+        assert_eq!(message(frame.clone().into()), Ok((false, "abc".into())));
+        let compressed = [&[1], &frame[1..]].concat();
+        assert_eq!(message(compressed.into()), Ok((true, "abc".into())));
+        let odd = [&[2], &frame[1..]].concat();
+        for bad in [
+            frame[..4].to_vec(),
+            frame[..7].to_vec(),
+            frame.repeat(2),
+            odd,
+        ] {
+            let refusal = message(bad.into()).unwrap_err();
+            assert_eq!(refusal.rejection, Rejection::Malformed);
         }
-    }
-}
-
-impl Receiver {
-    async fn take(
-        &self,
-        request: &Request<ExportMetricsServiceRequest>,
-    ) -> Result<Outcome, Refusal> {
-        let sender = caller::of(request.extensions())?;
-        let metadata = request.metadata();
-        let declared =
-            identity::from_headers(|name| metadata.get(name).and_then(|value| value.to_str().ok()))
-                .map_err(|error| Refusal::new(Rejection::Malformed, error.to_string()))?;
-        let message = request.get_ref();
-        // Fields are encoded in one order, so equal messages have equal digests; only senders
-        // with an identity need one.
-        let digest = match declared {
-            Some(_) => digest(&message.encode_to_vec()),
-            None => [0; 32],
-        };
-        self.accept(&sender, message, declared, digest).await
     }
 }

@@ -3,7 +3,7 @@
 
 use datafusion::arrow::record_batch::RecordBatch;
 use fathomline_queries::{
-    rows::{self, DistributionRow, MeasurementRow, RowError},
+    rows::{self, DistributionRow, MeasurementRow, RowError, SpanRow},
     schema::Table,
 };
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ pub(crate) struct Frame {
     pub(crate) entries: Vec<Entry>,
     pub(crate) distributions: Vec<DistributionRow>,
     pub(crate) measurements: Vec<MeasurementRow>,
+    pub(crate) spans: Vec<SpanRow>,
 }
 
 /// Why a frame cannot be read or written.
@@ -34,7 +35,10 @@ pub(crate) enum FrameError {
 
 impl Frame {
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.distributions.is_empty() && self.measurements.is_empty()
+        self.entries.is_empty()
+            && self.distributions.is_empty()
+            && self.measurements.is_empty()
+            && self.spans.is_empty()
     }
 
     /// How many device rows it holds.
@@ -58,6 +62,7 @@ impl Frame {
         self.entries.extend(other.entries);
         self.distributions.extend(other.distributions);
         self.measurements.extend(other.measurements);
+        self.spans.extend(other.spans);
     }
 
     /// Rows of every table this frame feeds, cohort increments among them; no empty batches.
@@ -70,6 +75,7 @@ impl Frame {
             ),
             (Table::Measurements, rows::measurements(&self.measurements)?),
             (Table::Rollups, rows::rollups(&rollups)?),
+            (Table::Spans, rows::spans(&self.spans)?),
         ];
         Ok(batches
             .into_iter()

@@ -76,6 +76,7 @@ pub(crate) fn frame_of(windows: Vec<crate::intake::Window>) -> Vec<u8> {
         digest: [0; 32],
         received_us: 1_700_000_000_000_000,
         windows,
+        spans: vec![],
         rejected: crate::intake::Rejected::default(),
     };
     let decision = Ledger::default().admit(arrival, &Rules::default()).unwrap();

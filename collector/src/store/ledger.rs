@@ -9,6 +9,7 @@
 //!   (`ledger/boots.rs`), boots of one installation together (`ledger/devices.rs`).
 //! - Our SDK through a relay or in parts, and foreign senders: per stream the last intervals, or
 //!   the last cumulative point (`ledger/streams.rs`).
+//! - Spans: the last identifiers of all senders together (`ledger/spans.rs`).
 //! - Everyone: what may be made new, and by whom (`ledger/names.rs`, `ledger/limits.rs`).
 //! - Whose clock says what (`ledger/times.rs`), and who is who (`ledger/keys.rs`).
 
@@ -17,6 +18,7 @@ mod devices;
 mod keys;
 mod limits;
 mod names;
+mod spans;
 mod streams;
 mod times;
 
@@ -33,6 +35,7 @@ use self::{
     devices::{Contact, Devices, Place},
     keys::{boot_key, check_sender, digest_key, no_window, place, relayed_identity, sender_key},
     names::{Kind, Maker, Names},
+    spans::Spans,
     streams::{Streams, Verdict},
     times::Times,
 };
@@ -53,6 +56,7 @@ pub(crate) struct Ledger {
     devices: Devices,
     streams: Streams,
     names: Names,
+    spans: Spans,
 }
 
 /// One thing to remember; what the log holds and replay applies.
@@ -80,6 +84,8 @@ pub(crate) enum Entry {
         token: u64,
         seen_us: i64,
     },
+    /// A span was counted.
+    Span(u64),
 }
 
 /// Rows to store and the answer to give once they are.
@@ -167,6 +173,7 @@ impl Ledger {
             for window in arrival.windows {
                 self.admit_relayed(window, &mut case);
             }
+            self.admit_spans(arrival.spans, &mut case);
             return Ok(case.decision);
         }
         let Some(basis) = self.admit_direct(&arrival, &mut case)? else {
@@ -221,6 +228,7 @@ impl Ledger {
                 };
                 self.names.insert(*kind, name, maker, *seen_us);
             }
+            Entry::Span(key) => self.spans.insert(*key),
         }
     }
 

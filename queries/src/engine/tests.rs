@@ -72,6 +72,7 @@ async fn our_functions_and_the_schema_can_be_asked_about() {
             ["events"],
             ["measurements"],
             ["rollups"],
+            ["spans"],
             ["verdicts"]
         ])
     );

@@ -278,25 +278,25 @@ fn counts(values: impl Iterator<Item = u64>) -> Result<ArrayRef, RowError> {
     )))
 }
 
-fn integers(values: impl Iterator<Item = i64>) -> ArrayRef {
+pub(super) fn integers(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
 }
 
 /// Infinities (an empty histogram's min and max) and NaN become null.
-fn floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+pub(super) fn floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
     let finite = values.map(|value| value.filter(|value| value.is_finite()));
     Arc::new(finite.collect::<Float64Array>())
 }
 
-fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+pub(super) fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-fn optional_texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+pub(super) fn optional_texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(super) fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(
         values
             .collect::<TimestampMicrosecondArray>()
@@ -304,7 +304,7 @@ fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     )
 }
 
-fn dates(values: impl Iterator<Item = i64>) -> ArrayRef {
+pub(super) fn dates(values: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(Date32Array::from_iter_values(
         values.map(|time| time.div_euclid(DAY_US) as i32),
     ))

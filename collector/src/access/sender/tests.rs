@@ -94,6 +94,7 @@ fn arrival(declared: Option<&str>, devices: &[&str]) -> Arrival {
         digest: [0; 32],
         received_us: 0,
         windows: windows.collect(),
+        spans: vec![],
         rejected: Rejected::default(),
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn arrival(sequence: Option<u64>, digest: u8, points: Vec<Point>) -> 
             sequence,
             points,
         }],
+        spans: vec![],
         rejected: Rejected::default(),
     }
 }

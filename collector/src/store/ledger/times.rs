@@ -12,7 +12,7 @@ use fathomline_queries::rows::{Clock, DeviceColumns};
 use super::{BOOTS_REMEMBERED_US, CLOCK_TOLERANCE_US};
 
 /// A window that claims to end further in the future has no usable time.
-const FUTURE_MAX_US: i64 = 60_000_000;
+pub(super) const FUTURE_MAX_US: i64 = 60_000_000;
 
 /// 2020: nothing that sends to us is older, so an earlier time is of a clock that was never set.
 const EARLIEST_US: i64 = 1_577_836_800_000_000;

@@ -1,0 +1,144 @@
+//! Connections of the OTLP doors. In: a listener and a router. Out: connections that are served,
+//! and closed when they have been silent for too long or the collector stops. Bounded in number:
+//! beyond that, new ones wait in the system's queue until another ends.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+    serve::Listener as _,
+};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+use tower::ServiceExt;
+
+use super::limits::{ReceiverLimits, STREAMS_MAX};
+use crate::listener::{Connection, Listener};
+
+/// How long a connection that was told to end may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Serves `router` until `stopping` says so, then waits for requests that are under way.
+pub(crate) async fn serve(
+    mut listener: Listener,
+    router: Router,
+    limits: ReceiverLimits,
+    stopping: watch::Receiver<bool>,
+) {
+    let open = Arc::new(Semaphore::new(limits.connections_max));
+    let mut stop = stopping.clone();
+    loop {
+        let next = async {
+            let place = open.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, (connected, _)) = tokio::select! {
+            next = next => next,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (router, limits, stop) = (router.clone(), limits.clone(), stopping.clone());
+        tokio::spawn(async move {
+            connection(connected, router, &limits, stop).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
+    // An error would mean that the semaphore was closed, which nobody does.
+    let _ = open.acquire_many(all).await;
+}
+
+/// Serves one connection, whatever carries it.
+async fn connection(
+    connected: Connection,
+    router: Router,
+    limits: &ReceiverLimits,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let peer = ConnectInfo(connected.peer().clone());
+    let requests = Arc::new(Requests::default());
+    let counted = requests.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let (router, one) = (router.clone(), UnderWay::new(&counted));
+        async move {
+            let answer = router.oneshot(request).await;
+            drop(one);
+            answer
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(limits.idle_timeout / 2);
+    let connection = builder.serve_connection(TokioIo::new(connected), service);
+    let mut connection = std::pin::pin!(connection);
+    // First a polite end, which lets requests finish, then the end.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = silence(&requests, limits.idle_timeout) => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = silence(&requests, GOODBYE) => {}
+    }
+}
+
+/// Requests of one connection.
+#[derive(Default)]
+struct Requests {
+    begun: AtomicUsize,
+    under_way: AtomicUsize,
+}
+
+/// One request, from its head to its answer, also if nobody waits for that any more.
+struct UnderWay(Arc<Requests>);
+
+impl UnderWay {
+    fn new(requests: &Arc<Requests>) -> Self {
+        requests.begun.fetch_add(1, Ordering::Relaxed);
+        requests.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(requests.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends once there was no request for `long`, looked at four times in it.
+async fn silence(requests: &Requests, long: Duration) {
+    let mut since = Instant::now();
+    let mut seen = requests.begun.load(Ordering::Relaxed);
+    while since.elapsed() < long {
+        tokio::time::sleep(long / 4).await;
+        let begun = requests.begun.load(Ordering::Relaxed);
+        if begun != seen || requests.under_way.load(Ordering::Relaxed) > 0 {
+            (since, seen) = (Instant::now(), begun);
+        }
+    }
+}
