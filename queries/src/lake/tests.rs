@@ -194,6 +194,7 @@ async fn hot_rows_join_rows_that_delta_committed() {
         ),
         (Table::Verdicts, rows::verdicts(&[]).unwrap()),
         (Table::Events, rows::events(&[]).unwrap()),
+        (Table::Spans, rows::spans(&[]).unwrap()),
     ];
     let mut tables = vec![];
     for (table, batch) in &batches {
