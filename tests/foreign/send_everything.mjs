@@ -4,6 +4,7 @@
 // figures are read from what is exported, not from what was recorded. Never touches Fathomline's
 // own code.
 
+import { setTimeout } from "node:timers/promises";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import path from "node:path";
@@ -94,6 +95,8 @@ async function sendMetrics(protocol, temporality, shape) {
       histogram.record(value, { "gen_ai.request.model": "foreign" });
       counter.add(2, { "gen_ai.request.model": "foreign" });
     }
+    // A total that starts and ends in one millisecond says that its start is unknown.
+    await setTimeout(20);
     await provider.forceFlush();
   }
   await provider.shutdown();
