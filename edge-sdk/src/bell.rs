@@ -76,6 +76,11 @@ impl Bell {
         self.change(|state| state.drained = true);
     }
 
+    /// Waits for the last window. False when it was not done in time.
+    pub(crate) fn wait_until_closed(&self, deadline: Instant) -> bool {
+        self.wait(Some(deadline), |state| state.closed).closed
+    }
+
     /// Waits for both threads. False when they were not done in time.
     pub(crate) fn wait_until_drained(&self, deadline: Instant) -> bool {
         let done = |state: &State| state.closed && state.drained;

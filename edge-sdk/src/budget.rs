@@ -84,7 +84,7 @@ impl Budget {
             let today = ledger::day(now_unix_nano, offset);
             let ledger = |name: &str| {
                 let terms = json!({ "unit": "By", "day_begins_before_midnight_ns": offset });
-                Ledger::open(folder.join(name), daily, terms, today)
+                Ledger::open(folder.join(name), daily, terms, today).trusting(now_unix_nano)
             };
             let state = State {
                 closed: ledger("bytes-closed.json"),
@@ -116,11 +116,13 @@ impl Budget {
         Some(next.unwrap_or(day_left))
     }
 
-    /// Whether a window of so many bytes may close now.
+    /// Whether a window of so many bytes may close now. The first of a day always may, as it may be
+    /// sent: what many models say together can be more than a day's bytes, and waiting makes it no
+    /// smaller.
     pub(crate) fn may_close(&self, now_unix_nano: u64, bytes: usize) -> bool {
         self.limits.as_ref().is_none_or(|limits| {
-            let left = limits.state().closed.left(limits.day(now_unix_nano));
-            bytes as u64 <= left
+            let (state, today) = (limits.state(), limits.day(now_unix_nano));
+            bytes as u64 <= state.closed.left(today) || state.closed.spent(today) == 0
         })
     }
 
@@ -134,7 +136,7 @@ impl Budget {
             state.recent.push(bytes as u64);
             if kept {
                 let today = limits.day(now_unix_nano);
-                state.closed.note(today, bytes as u64);
+                state.closed.note(now_unix_nano, today, bytes as u64);
             }
         }
     }
@@ -149,11 +151,25 @@ impl Budget {
         (!fits && !first).then(|| limits.day_left(now_unix_nano))
     }
 
+    /// How long a repeat waits at least, so that an outage in which the collector answers and
+    /// stores nothing does not cost the day's bytes: as many as the time of day has earned, and an
+    /// eighth of a day's beside.
+    pub(crate) fn repeat_wait(&self, now_unix_nano: u64) -> Option<Duration> {
+        let limits = self.limits.as_ref()?;
+        let day = Duration::from_nanos(ledger::DAY_NANOS).as_secs_f64();
+        let left = limits.day_left(now_unix_nano).as_secs_f64();
+        let spent = limits.state().sent.spent(limits.day(now_unix_nano)) as f64;
+        let daily = limits.daily as f64;
+        let earned = daily * (1.0 - left / day) + daily / 8.0;
+        (spent > earned)
+            .then(|| Duration::from_secs_f64((day * (spent - earned) / daily).min(left)))
+    }
+
     /// So many bytes went out, stored or not.
     pub(crate) fn sent(&self, now_unix_nano: u64, bytes: usize) {
         if let Some(limits) = &self.limits {
             let today = limits.day(now_unix_nano);
-            limits.state().sent.note(today, bytes as u64);
+            limits.state().sent.note(now_unix_nano, today, bytes as u64);
         }
     }
 }

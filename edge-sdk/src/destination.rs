@@ -173,6 +173,7 @@ fn is_free_header(name: &str) -> bool {
         names::HEADER_INSTALLATION,
         names::HEADER_BOOT,
         names::HEADER_SEQUENCE,
+        names::HEADER_PART,
         names::HEADER_CLOCK,
     ];
     (1..=HEADER_BYTES_MAX).contains(&name.len())

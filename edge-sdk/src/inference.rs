@@ -2,9 +2,12 @@
 //! record to the meter when it ends, by `finish` or by drop. Never IO, never a panic, never waits
 //! for more than the meter's lock; an observation that makes no sense is left out of the means.
 
+mod told;
 mod trace;
 
 use std::{sync::Arc, time::Instant};
+
+use told::{Said, Told};
 
 use crate::{
     energy::Ticket,
@@ -44,6 +47,7 @@ pub struct Inference {
     uncertainty: Mean,
     margin: Mean,
     repetition: Repetition,
+    told: Told,
     failed: bool,
     ended: bool,
 }
@@ -53,12 +57,15 @@ pub struct Inference {
 pub struct Finished {
     shard: Arc<Shard>,
     series: SeriesKey,
+    told: Told,
 }
 
 impl Finished {
     /// Counts what somebody made of the output, in the window that is open now.
     pub fn feedback(&self, kind: Feedback) {
-        self.shard.feedback(self.series, kind);
+        if self.told.counts(Said::Feedback) {
+            self.shard.feedback(self.series, kind);
+        }
     }
 }
 
@@ -82,6 +89,7 @@ impl Inference {
             uncertainty: Mean::default(),
             margin: Mean::default(),
             repetition: Repetition::default(),
+            told: Told::new(shard.is_noised()),
             failed: false,
             ended: false,
         }
@@ -161,12 +169,16 @@ impl Inference {
     /// Counts a label of the output. Only labels declared at the start have a name on the wire;
     /// any other counts as `other`, and its text goes no further than this call.
     pub fn label(&mut self, label: &str) {
-        self.shard.label(self.series, label);
+        if self.told.counts(Said::Label) {
+            self.shard.label(self.series, label);
+        }
     }
 
     /// Counts what the application's own validator said of the output.
     pub fn validity(&mut self, kind: Validity) {
-        self.shard.validity(self.series, kind);
+        if self.told.counts(Said::Validity) {
+            self.shard.validity(self.series, kind);
+        }
     }
 
     /// Adds a pooled embedding: its seeded random projections are counted, if
@@ -179,7 +191,9 @@ impl Inference {
     /// Counts what somebody made of the output. For later, keep what [`finish`](Self::finish)
     /// returns.
     pub fn feedback(&self, kind: Feedback) {
-        self.shard.feedback(self.series, kind);
+        if self.told.counts(Said::Feedback) {
+            self.shard.feedback(self.series, kind);
+        }
     }
 
     /// Ends the inference.
@@ -188,6 +202,7 @@ impl Inference {
         Finished {
             shard: Arc::clone(&self.shard),
             series: self.series,
+            told: self.told.clone(),
         }
     }
 

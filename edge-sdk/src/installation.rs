@@ -21,14 +21,21 @@ pub(crate) fn random() -> Result<String, Error> {
     Ok(hex(&bytes))
 }
 
+/// The identifier kept in the spool folder.
+pub(crate) fn kept(folder: &Path) -> Option<String> {
+    let bytes = spool::note_bytes(&folder.join("installation")).ok()?;
+    let found = String::from_utf8(bytes).ok()?;
+    let found = found.trim_end();
+    is_identifier(found).then(|| found.to_owned())
+}
+
 /// The identifier kept in the spool folder, or a new one that is kept from now on.
 pub(crate) fn of_folder(folder: &Path) -> Result<String, Error> {
-    let path = folder.join("installation");
     // A file that is not there and one that is damaged end the same way: a new installation.
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    if is_identifier(found.trim_end()) {
-        return Ok(found.trim_end().to_owned());
+    if let Some(known) = kept(folder) {
+        return Ok(known);
     }
+    let path = folder.join("installation");
     let drawn = random()?;
     let new = folder.join("installation.new");
     let kept = File::create(&new)

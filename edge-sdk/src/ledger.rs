@@ -12,9 +12,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::spool::sync_folder;
+use crate::spool::{note_bytes, sync_folder};
 
-const DAY_NANOS: u64 = 86_400 * 1_000_000_000;
+pub(crate) const DAY_NANOS: u64 = 86_400 * 1_000_000_000;
 
 /// Days that are remembered; a device sees more only while its clock is being repaired.
 const DAYS_MAX: usize = 32;
@@ -40,21 +40,24 @@ pub(crate) struct Ledger {
     /// The first day that is not closed.
     opens: u64,
     spent: BTreeMap<u64, u64>,
+    /// When something was last noted, in nanoseconds since the Unix epoch.
+    noted_unix_nano: u64,
 }
 
 impl Ledger {
     /// Reads what earlier processes spent. A file that cannot be understood closes `today` and
     /// every day before: what it said may have been the limit.
     pub(crate) fn open(path: PathBuf, limit: u64, terms: Value, today: u64) -> Self {
-        let (opens, spent) = match fs::read(&path) {
+        let closed = (today.saturating_add(1), BTreeMap::new(), 0);
+        let (opens, spent, noted_unix_nano) = match note_bytes(&path) {
             Ok(bytes) => read(&bytes).unwrap_or_else(|| {
                 tracing::warn!(path = %path.display(), "ledger damaged; nothing more today");
-                (today.saturating_add(1), BTreeMap::new())
+                closed
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, BTreeMap::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, BTreeMap::new(), 0),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "ledger not read; nothing today");
-                (today.saturating_add(1), BTreeMap::new())
+                closed
             }
         };
         Self {
@@ -63,7 +66,17 @@ impl Ledger {
             terms,
             opens,
             spent,
+            noted_unix_nano,
         }
+    }
+
+    /// Begins anew if the clock went back since something was noted: a day that such a clock names
+    /// is not the day it once was. For what costs money, never for what costs privacy.
+    pub(crate) fn trusting(mut self, now_unix_nano: u64) -> Self {
+        if now_unix_nano < self.noted_unix_nano {
+            (self.opens, self.spent) = (0, BTreeMap::new());
+        }
+        self
     }
 
     /// What `day` may still spend.
@@ -94,7 +107,8 @@ impl Ledger {
 
     /// Notes what was spent already, too much or not. Not synced: after a power cut the last
     /// notes may be missing.
-    pub(crate) fn note(&mut self, day: u64, amount: u64) {
+    pub(crate) fn note(&mut self, now_unix_nano: u64, day: u64, amount: u64) {
+        self.noted_unix_nano = now_unix_nano;
         self.add(day, amount);
         if let Err(error) = self.write(false) {
             tracing::debug!(%error, path = %self.path.display(), "ledger not written");
@@ -105,9 +119,11 @@ impl Ledger {
         let spent = self.spent.entry(day).or_default();
         *spent = spent.saturating_add(amount);
         while self.spent.len() > DAYS_MAX {
-            if let Some((oldest, _)) = self.spent.pop_first() {
-                self.opens = self.opens.max(oldest.saturating_add(1));
-            }
+            // Not the day itself, which a clock that was set back may have made the oldest.
+            let oldest = self.spent.keys().find(|known| **known != day).copied();
+            let Some(oldest) = oldest else { return };
+            self.spent.remove(&oldest);
+            self.opens = self.opens.max(oldest.saturating_add(1));
         }
     }
 
@@ -116,6 +132,7 @@ impl Ledger {
         let spent: Vec<_> = self.spent.iter().collect();
         let text = json!({
             "limit": self.limit,
+            "noted": self.noted_unix_nano,
             "opens": self.opens,
             "spent": spent,
             "terms": self.terms,
@@ -132,12 +149,13 @@ impl Ledger {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<(u64, BTreeMap<u64, u64>)> {
+fn read(bytes: &[u8]) -> Option<(u64, BTreeMap<u64, u64>, u64)> {
     let kept: Value = serde_json::from_slice(bytes).ok()?;
     let days = kept["spent"].as_array()?;
     let day = |pair: &Value| Some((pair[0].as_u64()?, pair[1].as_u64()?));
     let spent = days.iter().map(day).collect::<Option<BTreeMap<_, _>>>()?;
-    Some((kept["opens"].as_u64()?, spent))
+    let noted = kept["noted"].as_u64().unwrap_or(0);
+    Some((kept["opens"].as_u64()?, spent, noted))
 }
 
 #[cfg(test)]

@@ -324,7 +324,8 @@ impl Fathomline {
     }
 
     /// Closes the last window, sends what waits for at most `limit`, and says how it went. What
-    /// was not sent stays in the spool for the next start.
+    /// was not sent stays in the spool for the next start. Keeping the last window has half a
+    /// second however short `limit` is, and takes milliseconds of it.
     pub fn shutdown(mut self, limit: Duration) -> Health {
         self.end(limit)
     }
@@ -336,7 +337,17 @@ impl Fathomline {
             .checked_add(limit)
             .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         self.shared.bell.close(deadline);
+        // Whoever has no time to send still wants to keep: that takes milliseconds.
+        self.shared
+            .bell
+            .wait_until_closed(deadline.max(now + DROP_LIMIT));
         self.shared.bell.wait_until_drained(deadline);
+        if self.shared.meter.plan().keeps_nothing() {
+            // No closer does it: what the last inferences used, and what the detector makes of
+            // them.
+            sampler::sample_energy(&self.shared.meter);
+            self.shared.fold();
+        }
         let health = self.health();
         // Frees the folder for the next line, even if an upload is still under way: what it will
         // be told is not noted, and the window is sent again, which counts once.

@@ -331,6 +331,11 @@ impl Shard {
         self.energy.as_deref()
     }
 
+    /// Whether counts go with noise.
+    pub(crate) fn is_noised(&self) -> bool {
+        self.register.is_some()
+    }
+
     /// Name of a variant by its index.
     pub(crate) fn variant(&self, index: usize) -> Option<String> {
         let variants = lock(&self.variants);

@@ -83,6 +83,9 @@ impl Probe {
     /// with: this run is the golden now, unless its logits make no sense.
     pub fn finish(self) -> Option<f64> {
         let meter = &self.shared.meter;
+        if meter.plan().disabled {
+            return None;
+        }
         let variants = meter.variants();
         let model = variants.get(self.series.variant)?.model();
         let now = self.shared.unix_seconds();

@@ -11,7 +11,7 @@ use crate::{
     builder::Settings,
     error::Error,
     installation,
-    spool::{Appended, Entry, Parts, Pending, Spool},
+    spool::{self, Appended, Entry, Parts, Pending, Spool},
 };
 use memory::Memory;
 
@@ -43,11 +43,9 @@ impl Queue {
             }
             Err(error @ Error::Spool { .. }) => {
                 tracing::warn!(%error, "windows stay in memory until the folder can be used");
-                let random = || installation::random();
-                (
-                    None,
-                    declared.map_or_else(random, |name| Ok(name.to_owned()))?,
-                )
+                let known = declared.map(str::to_owned);
+                let known = known.or_else(|| installation::kept(&folder));
+                (None, known.map_or_else(installation::random, Ok)?)
             }
             Err(error) => return Err(error),
         };
@@ -148,8 +146,9 @@ impl Queue {
 
     /// What was last kept under that name, nothing if it cannot be read.
     pub(crate) fn kept(&self, name: &str) -> Vec<u8> {
-        let kept = self.spool.as_ref().map(|spool| spool.kept(name));
-        kept.unwrap_or_default()
+        // Also while the folder cannot be written: what was learned in weeks would be learned
+        // anew, and then kept in its place.
+        spool::note_bytes(&self.folder.join(name)).unwrap_or_default()
     }
 
     /// Keeps bytes beside the windows, where there is a folder for them.

@@ -62,6 +62,8 @@ pub(crate) fn run(shared: &Shared, destination: &Destination, window: Duration) 
             }
             Step::Stays(asked) => {
                 let wait = backoff.after_failure(asked, chance());
+                let spared = shared.budget.repeat_wait(shared.clock.unix_nano());
+                let wait = spared.map_or(wait, |spared| wait.max(spared));
                 shared.bell.wait_for_retry(Instant::now() + wait);
             }
         }

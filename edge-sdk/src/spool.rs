@@ -37,6 +37,7 @@ use std::{
 pub use waiting::Waiting;
 
 pub(crate) use merge::merge;
+pub(crate) use notes::bytes as note_bytes;
 pub(crate) use parts::{Part, Parts};
 pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
 
@@ -272,11 +273,6 @@ impl Spool {
         self.writer = None;
     }
 
-    /// What was last kept under that name, nothing if it cannot be read.
-    pub(crate) fn kept(&self, name: &str) -> Vec<u8> {
-        fs::read(self.folder.join(name)).unwrap_or_default()
-    }
-
     /// Keeps bytes beside the windows, whole or not at all.
     pub(crate) fn keep(&self, name: &str, bytes: &[u8]) {
         if let Err(error) = notes::write(&self.folder, name, bytes, Kept::Surely) {
@@ -468,7 +464,12 @@ fn parts_note(folder: &Path) -> Option<(String, u64, Parts)> {
 
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join("lock");
-    let file = File::create(&path).map_err(in_folder("create", &path))?;
+    let mut options = File::options();
+    // Not truncated: whatever a link in its place leads to stays as it is.
+    options.write(true).create(true).truncate(false);
+    let file = notes::regular_or_none(&path)
+        .and_then(|()| options.open(&path))
+        .map_err(in_folder("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::SpoolInUse {

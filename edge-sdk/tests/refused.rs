@@ -9,6 +9,7 @@ mod server;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -127,6 +128,12 @@ fn a_restart_between_two_parts_goes_on_with_the_same_parts() {
     assert_eq!((health.windows_waiting, health.windows_stored), (1, 0));
     let before = first.requests();
     let quarter = before[2].body.clone();
+    // What is shown as the next upload is the part that was under way.
+    let shown = Command::new(env!("CARGO_BIN_EXE_fathomline-edge"))
+        .args(["inspect", spool.path().to_str().unwrap(), "--raw"])
+        .output()
+        .unwrap();
+    assert!(shown.stdout == before[3].body);
 
     // The next door takes everything: still, the window is not sent whole.
     let next = Server::start([]);

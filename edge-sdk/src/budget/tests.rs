@@ -183,7 +183,7 @@ fn a_backlog_is_left_half_of_the_day() {
 }
 
 #[test]
-fn a_body_larger_than_a_day_goes_first_or_not_at_all() {
+fn a_body_larger_than_a_day_goes_first_or_waits_for_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let budget = Budget::open(
         folder.path(),
@@ -192,7 +192,9 @@ fn a_body_larger_than_a_day_goes_first_or_not_at_all() {
         Duration::from_secs(60),
         0,
     );
-    assert!(!budget.may_close(0, 20 * KIB));
+    assert!(budget.may_close(0, 20 * KIB));
+    budget.closed(0, 20 * KIB, true);
+    assert!(!budget.may_close(0, KIB));
     assert_eq!(budget.upload_wait(0, 20 * KIB), None);
     budget.sent(0, 20 * KIB);
     assert!(budget.upload_wait(0, KIB).is_some());
@@ -216,4 +218,62 @@ fn installations_begin_their_days_apart() {
         .map(|n| offset(&format!("device-{n}")) / (DAY / 24))
         .collect();
     assert_eq!(hours.len(), 24);
+}
+
+/// A device without a clock of its own believes at each start that it is the same day. Kiosks are
+/// switched off every night: the bytes of that one day would be all they ever send.
+#[test]
+fn a_clock_that_begins_anew_at_each_start_does_not_silence_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    for boot in 0..40 {
+        let mut device = Simulated::new(folder.path(), 20 << 10, Duration::from_secs(60), DAY / 2);
+        let sent: u64 = (0..12)
+            .map(|_| {
+                device.wait();
+                device.close(KIB)
+            })
+            .sum();
+        assert_eq!(sent, 12 << 10, "boot {boot}");
+    }
+}
+
+#[test]
+fn a_clock_set_back_by_years_costs_one_more_budget_and_not_all_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |now| Simulated::new(folder.path(), 20 << 10, Duration::from_secs(60), now);
+    for day in 0..40 {
+        assert_eq!(open((20_000 + day) * DAY).close(9 * KIB), 9 << 10);
+    }
+    // Longer ago than any day that is remembered.
+    let mut device = open(DAY);
+    let sent: u64 = (0..5).map(|_| device.close(9 * KIB)).sum();
+    assert_eq!(sent, 18 << 10);
+}
+
+#[test]
+fn repeats_in_an_outage_leave_the_rest_of_the_day_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let minute = Duration::from_secs(60);
+    let budget = Budget::open(folder.path(), "kiosk", Some(64 << 10), minute, 0);
+    let limits = budget.limits.as_ref().unwrap();
+    // The device's day begins now, and everything is answered by 503.
+    let mut now = DAY - limits.offset;
+    let end = now + DAY;
+    let (mut tries, mut first_hour) = (0u64, 0u64);
+    let began = now;
+    while now < end {
+        budget.sent(now, 4 * KIB);
+        tries += 1;
+        first_hour += u64::from(now < began + DAY / 24);
+        let wait = budget
+            .repeat_wait(now)
+            .unwrap_or(Duration::ZERO)
+            .max(minute);
+        now += wait.as_nanos() as u64;
+    }
+    assert!(
+        (2..=5).contains(&first_hour),
+        "{first_hour} tries in an hour"
+    );
+    assert!((16..=19).contains(&tries), "{tries} tries in a day");
 }

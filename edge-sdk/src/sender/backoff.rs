@@ -23,8 +23,9 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let share = 0.5 + 0.5 * (chance >> 11) as f64 / (1u64 << 53) as f64;
         match asked {
-            // Spread behind the time asked for: everybody was told the same.
-            Some(asked) => asked + FIRST.mul_f64(share),
+            // Spread behind the time asked for: everybody was told the same. Whoever says "at once"
+            // and fails again is not asked twice a second for hours.
+            Some(asked) => (asked + FIRST.mul_f64(share)).max(span.mul_f64(share)),
             None => span.mul_f64(share),
         }
     }
@@ -54,6 +55,14 @@ mod tests {
         backoff.success();
         assert!(backoff.after_failure(None, 0) >= FIRST / 2);
         assert!(backoff.after_failure(None, 0) <= FIRST);
+    }
+
+    #[test]
+    fn who_says_at_once_and_fails_again_is_asked_less_often() {
+        let mut backoff = Backoff::default();
+        let mut wait = || backoff.after_failure(Some(Duration::ZERO), 0);
+        assert!(wait() < FIRST);
+        assert!((0..20).map(|_| wait()).last() >= Some(LONGEST / 2));
     }
 
     #[test]

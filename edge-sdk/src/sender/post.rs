@@ -83,6 +83,7 @@ impl Door {
         };
         let status = response.status().as_u16();
         let reply = reply::judge(status, header("retry-after"), header("date"));
+        let reply = reply::judge_typed(reply, header("content-type"));
         let pace = header(names::HEADER_PACE).and_then(|millis| millis.trim().parse().ok());
         let pace = pace.map(Duration::from_millis);
         let clock_offset = header("date")

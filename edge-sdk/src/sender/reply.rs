@@ -34,6 +34,19 @@ pub(super) fn judge(status: u16, retry_after: Option<&str>, date: Option<&str>) 
     }
 }
 
+/// The same for a reply of some `Content-Type`. A web page decides about no window: portals of
+/// wireless networks answer 200 to everything, and proxies 400.
+pub(super) fn judge_typed(reply: Reply, content_type: Option<&str>) -> Reply {
+    let page = content_type.is_some_and(|value| {
+        let kind = value.trim_start().get(..9).unwrap_or_default();
+        kind.eq_ignore_ascii_case("text/html")
+    });
+    match reply {
+        Reply::Stored | Reply::Refused | Reply::Conflict if page => Reply::Later(None),
+        other => other,
+    }
+}
+
 /// `Retry-After`: seconds, or a date. A date is held against the reply's own `Date`, because the
 /// clock of a device may be off by days.
 fn wait(retry_after: &str, date: Option<&str>) -> Option<Duration> {
@@ -93,6 +106,27 @@ mod tests {
         for doubt in [301, 401, 403, 404, 405, 408, 415, 500, 501, 502, 504] {
             assert_eq!(judge(doubt, Some("7"), None), Reply::Later(None), "{doubt}");
         }
+    }
+
+    #[test]
+    fn a_web_page_decides_about_no_window() {
+        for status in [200, 400, 409] {
+            let reply = judge(status, None, None);
+            let page = Some("Text/HTML; charset=utf-8");
+            assert_eq!(judge_typed(reply, page), Reply::Later(None), "{status}");
+            for other in [
+                None,
+                Some("application/x-protobuf"),
+                Some("text/plain"),
+                Some("é"),
+            ] {
+                assert_eq!(judge_typed(reply, other), reply, "{status} {other:?}");
+            }
+        }
+        assert_eq!(
+            judge_typed(Reply::TooLarge, Some("text/html")),
+            Reply::TooLarge
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::Path,
 };
 
@@ -14,6 +14,9 @@ use super::segment;
 const NUMBER_DIGITS: usize = 16;
 
 const ATTEMPTED: &str = "attempted";
+
+/// Longest note. Goldens of all probes are some hundred KiB.
+const BYTES_MAX: u64 = 4 << 20;
 
 /// How sure a note must be to be there after a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +44,48 @@ pub(super) fn write(folder: &Path, name: &str, note: &[u8], kept: Kept) -> io::R
 
 /// The note `name`, empty if there is none.
 pub(super) fn read(folder: &Path, name: &str) -> String {
-    fs::read_to_string(folder.join(name)).unwrap_or_default()
+    let bytes = bytes(&folder.join(name)).unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// What a small file holds.
+///
+/// # Errors
+/// When it cannot be read, is longer than any note, or is none: a pipe in its place would never
+/// end.
+pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    regular(path)?;
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(BYTES_MAX + 1);
+    if file.read_to_end(&mut bytes)? as u64 > BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// # Errors
+/// When there is nothing, or something whose opening or reading may wait for others.
+pub(super) fn regular(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
+}
+
+/// The same for a path where nothing need be yet.
+pub(super) fn regular_or_none(path: &Path) -> io::Result<()> {
+    match regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        found => found,
+    }
 }
 
 /// How far which file was sent.
 pub(super) fn cursor(folder: &Path) -> Option<(u64, u64)> {
     let text = read(folder, "cursor");
     let (number, position) = text.trim_end().split_once(' ')?;
-    Some((number.parse().ok()?, position.parse().ok()?))
+    let number = number.parse().ok().filter(segment::is_number)?;
+    Some((number, position.parse().ok()?))
 }
 
 /// The last file of which an upload was ever begun; none if nobody knows.
@@ -64,6 +101,7 @@ pub(super) fn attempted(folder: &Path) -> Option<u64> {
 /// it, and a torn note is one that nobody knows.
 pub(super) fn note_attempted(folder: &Path, number: u64) -> io::Result<()> {
     let path = folder.join(ATTEMPTED);
+    regular_or_none(&path)?;
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

@@ -18,7 +18,7 @@ use std::{
 
 use fathomline_wire::identity::{self, Identity};
 
-use super::frame;
+use super::{frame, notes};
 
 const MAGIC: &[u8] = b"fathspl1";
 const EXTENSION: &str = "spool";
@@ -26,6 +26,10 @@ const UNFINISHED: &str = "new";
 /// Sequence and lost windows, in front of the body.
 const WINDOW_HEAD_BYTES: usize = 16;
 const FRAME_HEAD: u64 = frame::HEAD_BYTES as u64;
+
+/// Bytes that are checked at most to find windows behind damage: a file made so that every byte
+/// seems to begin a long one would hold up a start for minutes.
+const SEARCHED_BYTES_MAX: usize = 64 << 20;
 
 /// A window to be written.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +163,7 @@ impl Segment {
     /// follows that is a torn tail, which was never kept, or damage, whose windows are counted;
     /// neither is ever sent.
     pub(super) fn scan(path: &Path, number: u64, position: u64) -> io::Result<Scanned> {
+        notes::regular(path)?;
         let bytes = fs::read(path)?;
         // A cursor behind the end was not written for this file.
         let position = if position > bytes.len() as u64 {
@@ -167,7 +172,9 @@ impl Segment {
             position
         };
         let Some((head, head_bytes)) = frame::decode(&bytes) else {
-            let lost = next_window(&bytes, 0).map_or(0, |first| lost(&bytes, first, position));
+            let mut left = SEARCHED_BYTES_MAX;
+            let first = next_window(&bytes, 0, &mut left);
+            let lost = first.map_or(0, |first| lost(&bytes, first, position));
             return Ok(Scanned {
                 segment: None,
                 lost,
@@ -383,14 +390,17 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
             .is_some_and(|extension| extension == EXTENSION)
         {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
-            found.extend(
-                stem.and_then(|stem| stem.parse().ok())
-                    .map(|number| (number, path)),
-            );
+            let number = stem.and_then(|stem| stem.parse().ok());
+            found.extend(number.filter(is_number).map(|number| (number, path)));
         }
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Whether a file may have that number: those behind it need numbers too.
+pub(super) fn is_number(number: &u64) -> bool {
+    *number <= u64::MAX / 2
 }
 
 /// A new or removed name is on disk only once its folder is.
@@ -453,15 +463,23 @@ fn window_at(bytes: &[u8], at: usize) -> Option<(u64, u64, usize)> {
 }
 
 /// Where the first whole window behind `from` begins. Any byte may be it: the length that should
-/// lead there may be what is damaged.
-fn next_window(bytes: &[u8], from: usize) -> Option<usize> {
-    (from + 1..bytes.len()).find(|at| window_at(bytes, *at).is_some())
+/// lead there may be what is damaged. None, too, once `left` bytes were checked.
+fn next_window(bytes: &[u8], from: usize, left: &mut usize) -> Option<usize> {
+    for at in from + 1..bytes.len() {
+        let claimed = frame::claimed_bytes(&bytes[at..]);
+        let checked = claimed.filter(|claimed| *claimed <= bytes.len() - at);
+        *left = left.checked_sub(checked.unwrap_or(frame::HEAD_BYTES))?;
+        if window_at(bytes, at).is_some() {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// Windows from `from` to the end of a file that is damaged there, those ending by `sent` aside. A
-/// run of damaged ones counts as one.
+/// run of damaged ones counts as one, and so does all that is not searched.
 fn lost(bytes: &[u8], from: usize, sent: u64) -> u64 {
-    let (mut count, mut at) = (0, from);
+    let (mut count, mut at, mut left) = (0, from, SEARCHED_BYTES_MAX);
     while at < bytes.len() {
         let whole = window_at(bytes, at).map(|(_, _, length)| at + length);
         // At the end of the file only a frame of full length was more than torn.
@@ -470,7 +488,10 @@ fn lost(bytes: &[u8], from: usize, sent: u64) -> u64 {
             let holds_window = end >= at + frame::HEAD_BYTES + WINDOW_HEAD_BYTES;
             (holds_window && end <= bytes.len()).then_some(bytes.len())
         };
-        let Some(end) = whole.or_else(|| next_window(bytes, at)).or_else(claimed) else {
+        let Some(end) = whole
+            .or_else(|| next_window(bytes, at, &mut left))
+            .or_else(claimed)
+        else {
             break;
         };
         count += u64::from(end as u64 > sent);

@@ -7,7 +7,7 @@ use std::{io, path::Path};
 use fathomline_wire::identity::Identity;
 
 use super::{
-    in_folder, notes,
+    in_folder, notes, parts_note,
     segment::{self, Segment},
 };
 use crate::error::Error;
@@ -20,6 +20,9 @@ pub struct Waiting {
     pub identity: Identity,
     /// The body as it will be sent: one `ExportMetricsServiceRequest` in protobuf.
     pub body: Vec<u8>,
+    /// What the next upload holds of it instead, where the collector refused the whole as too
+    /// large: its next part.
+    pub part: Option<Vec<u8>>,
 }
 
 impl Waiting {
@@ -34,6 +37,13 @@ impl Waiting {
     }
 }
 
+fn is_strange(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
+}
+
 fn read(folder: &Path) -> io::Result<Vec<Waiting>> {
     let cursor = notes::cursor(folder);
     let mut waiting: Vec<Waiting> = Vec::new();
@@ -43,6 +53,12 @@ fn read(folder: &Path) -> io::Result<Vec<Waiting>> {
             .map_or(0, |cursor| cursor.1);
         let scanned = match Segment::scan(&path, number, position) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // A folder, a pipe, a file of another version: the line leaves them alone as well.
+            Err(error) if is_strange(error.kind()) => {
+                let path = path.display().to_string();
+                tracing::warn!(%error, path, "spool file left alone");
+                continue;
+            }
             scanned => scanned?,
         };
         let Some(segment) = scanned.segment else {
@@ -61,10 +77,18 @@ fn read(folder: &Path) -> io::Result<Vec<Waiting>> {
                     && waiting.identity.sequence >= identity.sequence
             };
             if !waiting.last().is_some_and(known) {
-                let body = stored.body;
-                waiting.push(Waiting { identity, body });
+                waiting.push(Waiting {
+                    identity,
+                    body: stored.body,
+                    part: None,
+                });
             }
         }
+    }
+    if let (Some(first), Some((boot, sequence, parts))) = (waiting.first_mut(), parts_note(folder))
+        && (&boot, sequence) == (&first.identity.boot, first.identity.sequence)
+    {
+        first.part = parts.next(&first.body).map(|part| part.body);
     }
     Ok(waiting)
 }

@@ -8,6 +8,7 @@ mod status;
 use std::{
     error::Error,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -83,7 +84,7 @@ fn raw(spool: &str) -> Done {
     let Some(next) = waiting.first() else {
         return Ok(false);
     };
-    io::stdout().write_all(&next.body)?;
+    io::stdout().write_all(next.part.as_ref().unwrap_or(&next.body))?;
     Ok(true)
 }
 
@@ -95,7 +96,7 @@ fn status(spool: &str) -> Done {
 
 /// Yes when the collector stored the window.
 fn send_test(endpoint: &str, token: &str) -> Done {
-    let spool = std::env::temp_dir().join(format!("fathomline-send-test-{}", std::process::id()));
+    let spool = private_folder()?;
     let mut builder = Fathomline::builder("send-test", env!("CARGO_PKG_VERSION"))
         .endpoint(endpoint)
         .spool(&spool);
@@ -103,7 +104,6 @@ fn send_test(endpoint: &str, token: &str) -> Done {
         builder = builder.token(secret);
     }
     let health = builder.start()?.shutdown(SEND_LIMIT);
-    // Where no folder can be made the window was sent from memory.
     if spool.exists() {
         std::fs::remove_dir_all(&spool)?;
     }
@@ -115,8 +115,26 @@ fn send_test(endpoint: &str, token: &str) -> Done {
     Ok(health.windows_stored > 0)
 }
 
+/// A folder of nobody else's. The folder for temporary files is everybody's, and whoever guesses a
+/// name there could have prepared it.
+fn private_folder() -> io::Result<PathBuf> {
+    let chance = getrandom::u64().map_err(io::Error::other)?;
+    let folder = std::env::temp_dir().join(format!("fathomline-send-test-{chance:016x}"));
+    match std::fs::create_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Where no folder can be made the window is sent from memory.
+        _ => Ok(folder),
+    }
+}
+
 fn explained(health: Health, endpoint: &str, token: &str) -> String {
     match health.last_status {
+        Some(status @ 200..=299) if health.windows_stored == 0 => {
+            format!(
+                "{status}: a web page answers, not a collector; log in to the network, or give \
+                     the OTLP/HTTP port"
+            )
+        }
         Some(200..=299) => "stored one empty window of the service send-test".to_owned(),
         Some(400) => "400: this is not a collector of this contract, or a proxy in between \
                       changes bodies"
