@@ -1,15 +1,15 @@
 //! Who sends: random identifiers, and the file that keeps the installation's. Never a serial
 //! number, a network address or anything else that names the hardware or its owner.
 
-use std::{
-    fs::{self, File},
-    io::Write,
-    path::Path,
-};
+use std::path::Path;
 
 use fathomline_wire::identity::is_identifier;
 
-use crate::{error::Error, model::hex, spool};
+use crate::{
+    error::Error,
+    model::hex,
+    spool::{self, Kept},
+};
 
 /// Random bytes of an identifier: enough that no two installations of any fleet ever meet.
 const RANDOM_BYTES: usize = 16;
@@ -37,15 +37,7 @@ pub(crate) fn of_folder(folder: &Path) -> Result<String, Error> {
     }
     let path = folder.join("installation");
     let drawn = random()?;
-    let new = folder.join("installation.new");
-    let kept = File::create(&new)
-        .and_then(|mut file| {
-            file.write_all(drawn.as_bytes())
-                .and_then(|()| file.sync_all())
-        })
-        .and_then(|()| fs::rename(&new, &path))
-        .and_then(|()| spool::sync_folder(folder));
-    match kept {
+    match spool::keep(&path, drawn.as_bytes(), Kept::Surely) {
         Ok(()) => Ok(drawn),
         Err(source) => Err(Error::Spool {
             action: "write",
@@ -57,6 +49,8 @@ pub(crate) fn of_folder(folder: &Path) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

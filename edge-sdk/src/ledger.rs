@@ -3,16 +3,11 @@
 //! process restarts and wherever its clock jumps: a day that comes again finds what it spent, and
 //! one that is no longer remembered is closed. Never reads a clock.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::spool::{note_bytes, sync_folder};
+use crate::spool::{self, Kept, note_bytes};
 
 pub(crate) const DAY_NANOS: u64 = 86_400 * 1_000_000_000;
 
@@ -101,7 +96,7 @@ impl Ledger {
             return Ok(false);
         }
         self.add(day, amount);
-        self.write(true)?;
+        self.write(Kept::Surely)?;
         Ok(true)
     }
 
@@ -110,7 +105,7 @@ impl Ledger {
     pub(crate) fn note(&mut self, now_unix_nano: u64, day: u64, amount: u64) {
         self.noted_unix_nano = now_unix_nano;
         self.add(day, amount);
-        if let Err(error) = self.write(false) {
+        if let Err(error) = self.write(Kept::Perhaps) {
             tracing::debug!(%error, path = %self.path.display(), "ledger not written");
         }
     }
@@ -128,7 +123,7 @@ impl Ledger {
     }
 
     /// In one rename, so that a crash leaves the old file or the new one.
-    fn write(&self, durable: bool) -> io::Result<()> {
+    fn write(&self, kept: Kept) -> io::Result<()> {
         let spent: Vec<_> = self.spent.iter().collect();
         let text = json!({
             "limit": self.limit,
@@ -137,15 +132,7 @@ impl Ledger {
             "spent": spent,
             "terms": self.terms,
         });
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        writeln!(file, "{text}")?;
-        if durable {
-            file.sync_all()?;
-        }
-        fs::rename(&new, &self.path)?;
-        let folder = self.path.parent().filter(|_| durable);
-        folder.map_or(Ok(()), |folder: &Path| sync_folder(folder))
+        spool::keep(&self.path, format!("{text}\n").as_bytes(), kept)
     }
 }
 
@@ -160,6 +147,8 @@ fn read(bytes: &[u8]) -> Option<(u64, BTreeMap<u64, u64>, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use proptest::prelude::*;
 
     use super::*;

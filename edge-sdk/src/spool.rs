@@ -20,6 +20,7 @@
 //! window reports them.
 
 mod coarsen;
+mod files;
 mod frame;
 mod merge;
 mod notes;
@@ -36,15 +37,15 @@ use std::{
 
 pub use waiting::Waiting;
 
+pub(crate) use files::{Kept, keep};
 pub(crate) use merge::merge;
 pub(crate) use notes::bytes as note_bytes;
 pub(crate) use parts::{Part, Parts};
-pub(crate) use segment::{Appended, Entry, Pending, sync_folder};
+pub(crate) use segment::{Appended, Entry, Pending};
 
 use fathomline_wire::identity::Identity;
 
 use crate::{error::Error, installation};
-use notes::Kept;
 use segment::{Scanned, Segment};
 
 /// Smallest cap: a few windows must always have a place.
@@ -264,7 +265,7 @@ impl Spool {
     fn note_parts(&self, identity: &Identity, parts: Parts) -> io::Result<()> {
         let Identity { boot, sequence, .. } = identity;
         let line = format!("{boot} {sequence} {}\n", parts.to_text());
-        notes::write(&self.folder, "parts", line.as_bytes(), Kept::Surely)
+        files::keep(&self.folder.join("parts"), line.as_bytes(), Kept::Surely)
     }
 
     /// The next window goes to a new file.
@@ -275,7 +276,7 @@ impl Spool {
 
     /// Keeps bytes beside the windows, whole or not at all.
     pub(crate) fn keep(&self, name: &str, bytes: &[u8]) {
-        if let Err(error) = notes::write(&self.folder, name, bytes, Kept::Surely) {
+        if let Err(error) = files::keep(&self.folder.join(name), bytes, Kept::Surely) {
             tracing::debug!(%error, name, "not kept for the next start");
         }
     }
@@ -314,12 +315,12 @@ impl Spool {
     }
 
     fn find_old(&mut self) -> io::Result<()> {
-        segment::remove_unfinished(&self.folder);
+        files::remove_unfinished(&self.folder);
         let cursor = notes::cursor(&self.folder);
         // Its file may be gone: another one under that number would be taken for it.
         let behind = cursor.and_then(|(number, _)| number.checked_add(1));
         self.next_number = behind.unwrap_or(1);
-        for (number, path) in segment::list(&self.folder)? {
+        for (number, path) in files::list(&self.folder)? {
             self.next_number = self.next_number.max(number + 1);
             let position = cursor
                 .filter(|cursor| cursor.0 == number)
@@ -444,7 +445,8 @@ impl Spool {
     /// Not synced: an old cursor only sends windows again.
     fn note_cursor(&self, number: u64, position: u64) {
         let line = format!("{number} {position}\n");
-        if let Err(error) = notes::write(&self.folder, "cursor", line.as_bytes(), Kept::Perhaps) {
+        if let Err(error) = files::keep(&self.folder.join("cursor"), line.as_bytes(), Kept::Perhaps)
+        {
             tracing::debug!(%error, "spool cursor not noted; windows may be sent again");
         }
     }

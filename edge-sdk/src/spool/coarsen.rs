@@ -7,8 +7,10 @@
 use std::{fs, io};
 
 use super::{
-    Spool, merge,
-    segment::{Entry, Segment, Stored, sync_folder},
+    Spool,
+    files::sync_folder,
+    merge,
+    segment::{Entry, Segment, Stored},
 };
 
 /// So few windows may share a file whatever their size: they merge next.

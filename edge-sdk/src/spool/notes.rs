@@ -1,6 +1,6 @@
 //! What a spool notes beside its windows: small files. In: a note. Out: that note, or nothing
-//! where it cannot be read. A note is replaced whole; only what must outlive a power cut is
-//! synced. Never decides what a note means.
+//! where it cannot be read. A note is replaced whole (`files`), but for the one that must have its
+//! place on a full disk. Never decides what a note means.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use super::segment;
+use super::files;
 
 /// Digits of a segment's number in [`ATTEMPTED`].
 const NUMBER_DIGITS: usize = 16;
@@ -17,30 +17,6 @@ const ATTEMPTED: &str = "attempted";
 
 /// Longest note. Goldens of all probes are some hundred KiB.
 const BYTES_MAX: u64 = 4 << 20;
-
-/// How sure a note must be to be there after a power cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// An older one does no harm.
-    Perhaps,
-    /// Synced before anybody acts on it.
-    Surely,
-}
-
-/// Replaces the note `name`.
-pub(super) fn write(folder: &Path, name: &str, note: &[u8], kept: Kept) -> io::Result<()> {
-    let new = folder.join(format!("{name}.new"));
-    let mut file = File::create(&new)?;
-    file.write_all(note)?;
-    if kept == Kept::Surely {
-        file.sync_all()?;
-    }
-    fs::rename(&new, folder.join(name))?;
-    if kept == Kept::Surely {
-        segment::sync_folder(folder)?;
-    }
-    Ok(())
-}
 
 /// The note `name`, empty if there is none.
 pub(super) fn read(folder: &Path, name: &str) -> String {
@@ -84,7 +60,7 @@ pub(super) fn regular_or_none(path: &Path) -> io::Result<()> {
 pub(super) fn cursor(folder: &Path) -> Option<(u64, u64)> {
     let text = read(folder, "cursor");
     let (number, position) = text.trim_end().split_once(' ')?;
-    let number = number.parse().ok().filter(segment::is_number)?;
+    let number = number.parse().ok().filter(files::is_number)?;
     Some((number, position.parse().ok()?))
 }
 

@@ -18,11 +18,12 @@ use std::{
 
 use fathomline_wire::identity::{self, Identity};
 
-use super::{frame, notes};
+use super::{
+    files::{self, EXTENSION, Kept, sync_folder},
+    frame, notes,
+};
 
 const MAGIC: &[u8] = b"fathspl1";
-const EXTENSION: &str = "spool";
-const UNFINISHED: &str = "new";
 /// Sequence and lost windows, in front of the body.
 const WINDOW_HEAD_BYTES: usize = 16;
 const FRAME_HEAD: u64 = frame::HEAD_BYTES as u64;
@@ -334,7 +335,12 @@ impl Segment {
             segment.saw(entry.sequence);
         }
         segment.end = bytes.len() as u64;
-        replace(&self.path, &bytes)?;
+        files::replace(&self.path, &bytes, Kept::Surely)?;
+        // The new file is there; until the folder is synced a power cut may bring the old one
+        // back, which holds the same.
+        if let Err(error) = self.path.parent().map_or(Ok(()), sync_folder) {
+            tracing::debug!(%error, "spool folder not synced");
+        }
         Ok(segment)
     }
 
@@ -378,70 +384,6 @@ impl Segment {
 /// Bytes a window takes on disk.
 pub(super) fn bytes_on_disk(body: &[u8]) -> u64 {
     FRAME_HEAD + (WINDOW_HEAD_BYTES + body.len()) as u64
-}
-
-/// Numbers and paths of the spool files in `folder`, oldest first.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == EXTENSION)
-        {
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            let number = stem.and_then(|stem| stem.parse().ok());
-            found.extend(number.filter(is_number).map(|number| (number, path)));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-/// Whether a file may have that number: those behind it need numbers too.
-pub(super) fn is_number(number: &u64) -> bool {
-    *number <= u64::MAX / 2
-}
-
-/// A new or removed name is on disk only once its folder is.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Other systems have no folders that can be opened for it.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
-}
-
-/// Puts `bytes` in the place of a file, so that whoever looks finds the old or the new.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension(UNFINISHED);
-    let written = File::create(&new)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, path));
-    if let Err(error) = written {
-        // On a full disk it would be in the way; at the next start it is removed all the same.
-        fs::remove_file(&new).unwrap_or_default();
-        return Err(error);
-    }
-    // From here on the new file is there; until the folder is synced a power cut may bring the
-    // old one back, which holds the same.
-    if let Err(error) = path.parent().map_or(Ok(()), sync_folder) {
-        tracing::debug!(%error, "spool folder not synced");
-    }
-    Ok(())
-}
-
-/// Removes what a crash left of a file that was to replace another.
-pub(super) fn remove_unfinished(folder: &Path) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let unfinished = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == UNFINISHED));
-    unfinished.for_each(|path| fs::remove_file(path).unwrap_or_default());
 }
 
 fn encoded_head(installation: &str, boot: &str) -> Vec<u8> {

@@ -50,7 +50,7 @@ fn of(boot: &str, sequences: impl IntoIterator<Item = u64>) -> Vec<(String, u64)
 
 /// The files that hold windows, oldest first.
 pub(super) fn files(folder: &TempDir) -> Vec<PathBuf> {
-    let listed = segment::list(folder.path()).unwrap();
+    let listed = files::list(folder.path()).unwrap();
     listed.into_iter().map(|(_, path)| path).collect()
 }
 

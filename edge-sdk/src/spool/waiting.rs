@@ -6,10 +6,7 @@ use std::{io, path::Path};
 
 use fathomline_wire::identity::Identity;
 
-use super::{
-    in_folder, notes, parts_note,
-    segment::{self, Segment},
-};
+use super::{files, in_folder, notes, parts_note, segment::Segment};
 use crate::error::Error;
 
 /// A window that waits in a spool.
@@ -47,7 +44,7 @@ fn is_strange(kind: io::ErrorKind) -> bool {
 fn read(folder: &Path) -> io::Result<Vec<Waiting>> {
     let cursor = notes::cursor(folder);
     let mut waiting: Vec<Waiting> = Vec::new();
-    for (number, path) in segment::list(folder)? {
+    for (number, path) in files::list(folder)? {
         let position = cursor
             .filter(|cursor| cursor.0 == number)
             .map_or(0, |cursor| cursor.1);
