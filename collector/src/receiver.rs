@@ -151,16 +151,18 @@ impl Receiver {
         if signal == Signal::Logs {
             return Ok(answer(signal, &arrival.rejected, left_out));
         }
-        let store = self.store.clone();
+        let (store, observer) = (self.store.clone(), self.observer.clone());
         // A sender that goes away leaves its rows in the queue: what they take is held until they
-        // are stored, so this goes on without it.
+        // are stored, and counted then, so this goes on without it.
         let stored = tokio::spawn(async move {
             let outcome = store.offer(arrival).await;
             drop(hold);
+            if let Ok(outcome) = &outcome {
+                observer.stored(outcome, received_us);
+            }
             outcome
         });
         let outcome = stored.await.map_err(broken)??;
-        self.observer.stored(&outcome, received_us);
         Ok(answer(signal, &outcome.rejected, left_out))
     }
 }
