@@ -27,6 +27,7 @@ use crate::{
         books,
         clock::now_us,
         device::{Device, Span, Window},
+        door,
         fleet::{Fleet, Sent},
         house::{self, House},
         program,
@@ -367,13 +368,8 @@ fn over_grpc_a_message_over_the_limit_is_final() {
     let mut source = Device::new(1).resource_metrics(vec![]);
     source.schema_url = "x".repeat(70 << 20);
     request.resource_metrics.push(source);
-    let endpoint = house.addresses().otlp_grpc.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let status = runtime.block_on(async {
-        let mut client = MetricsServiceClient::connect(endpoint).await.unwrap();
+    let status = door::over_grpc(&house.addresses().otlp_grpc, async |channel| {
+        let mut client = MetricsServiceClient::new(channel);
         client.export(request).await.unwrap_err()
     });
     // OUT_OF_RANGE, which tonic answers by itself, would be sent again for ever.

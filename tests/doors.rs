@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span, span::SpanKind},
 };
 use serde_json::{Value, json};
-use tonic::{codec::CompressionEncoding, transport::Channel};
+use tonic::codec::CompressionEncoding;
 
 use crate::harness::{
     books,
@@ -26,16 +26,6 @@ fn post_json(house: &House, path: &str, body: &Value) -> Answer {
     let url = format!("{}{path}", house.addresses().otlp_http);
     let headers = [("content-type", "application/json")];
     door::post(&url, &headers, body.to_string().as_bytes()).unwrap()
-}
-
-/// Runs a call over gRPC to its end.
-fn over_grpc<T>(house: &House, call: impl AsyncFnOnce(Channel) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let endpoint = Channel::from_shared(house.addresses().otlp_grpc.clone()).unwrap();
-    runtime.block_on(async { call(endpoint.connect().await.unwrap()).await })
 }
 
 fn last_second() -> device::Span {
@@ -134,7 +124,7 @@ fn a_window_counts_once_however_it_is_packed_and_whichever_door_it_takes() {
         }
         request
     };
-    over_grpc(&house, async |channel| {
+    door::over_grpc(&house.addresses().otlp_grpc, async |channel| {
         let packings = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
         for packing in packings {
             let client = MetricsServiceClient::new(channel.clone());
@@ -181,7 +171,7 @@ fn every_log_record_is_refused_with_the_reason() {
             ..Default::default()
         }],
     };
-    let partial = over_grpc(&house, async |channel| {
+    let partial = door::over_grpc(&house.addresses().otlp_grpc, async |channel| {
         let answer = LogsServiceClient::new(channel).export(request).await;
         answer.unwrap().into_inner().partial_success.unwrap()
     });
@@ -234,7 +224,7 @@ fn a_span_counts_once_whatever_is_resent_or_killed() {
         span(3, &[("http.route", "/chat")]),
     ]);
     let send = |house: &House| {
-        over_grpc(house, async |channel| {
+        door::over_grpc(&house.addresses().otlp_grpc, async |channel| {
             let answer = TraceServiceClient::new(channel)
                 .export(request.clone())
                 .await;

@@ -15,6 +15,7 @@ use crate::harness::{
     books,
     clock::{eventually, now_us, until},
     device::{Device, Span, Window},
+    door,
     fleet::Sent,
     house::{House, Settings},
 };
@@ -151,13 +152,8 @@ fn without_memory_senders_are_told_when_to_come_back() {
     let pace: u64 = busy.pace.clone().unwrap().parse().unwrap();
     assert!(pace > 60_000, "{pace}");
 
-    let endpoint = house.addresses().otlp_grpc.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let status = runtime.block_on(async {
-        let mut client = MetricsServiceClient::connect(endpoint).await.unwrap();
+    let status = door::over_grpc(&house.addresses().otlp_grpc, async |channel| {
+        let mut client = MetricsServiceClient::new(channel);
         client.export(request).await.unwrap_err()
     });
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");

@@ -1,10 +1,11 @@
-//! Sends and asks over HTTP. In: an address and what to say. Out: status and body. Never retries
-//! and never follows a redirect: tests want the first answer.
+//! Sends and asks over HTTP, and calls over gRPC. In: an address and what to say. Out: status and
+//! body. Never retries and never follows a redirect: tests want the first answer.
 
 use std::time::Duration;
 
 use fathomline_wire::names;
 use serde_json::Value;
+use tonic::transport::{Channel, Endpoint};
 
 /// An answer of any door.
 #[derive(Debug)]
@@ -59,6 +60,16 @@ pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::E
         request = request.header(*name, *value);
     }
     answer(request.call()?)
+}
+
+/// Runs a call over gRPC to its end.
+pub(crate) fn over_grpc<T>(endpoint: &str, call: impl AsyncFnOnce(Channel) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
+    runtime.block_on(async { call(endpoint.connect().await.unwrap()).await })
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {

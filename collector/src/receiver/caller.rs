@@ -33,35 +33,47 @@ pub(crate) struct Callers {
 pub(crate) async fn over_http(
     State(callers): State<Callers>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    match callers.sender(request.headers(), &peer) {
-        Ok(sender) => {
-            request.extensions_mut().insert(sender);
-            next.run(request).await
-        }
-        Err(refusal) => Reply::at_the_door(request.headers()).http(Err(refusal)),
-    }
+    callers
+        .let_in(&peer, request, next, |reply, refusal| {
+            reply.http(Err(refusal))
+        })
+        .await
 }
 
 /// For a door of gRPC.
 pub(crate) async fn over_grpc(
     State(callers): State<Callers>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    match callers.sender(request.headers(), &peer) {
-        Ok(sender) => {
-            request.extensions_mut().insert(sender);
-            next.run(request).await
-        }
-        Err(refusal) => Reply::at_the_door(request.headers()).grpc(Err(refusal)),
-    }
+    callers
+        .let_in(&peer, request, next, |reply, refusal| {
+            reply.grpc(Err(refusal))
+        })
+        .await
 }
 
 impl Callers {
+    async fn let_in(
+        &self,
+        peer: &Peer,
+        mut request: Request,
+        next: Next,
+        refused: fn(Reply, Refusal) -> Response,
+    ) -> Response {
+        match self.sender(request.headers(), peer) {
+            Ok(sender) => {
+                request.extensions_mut().insert(sender);
+                next.run(request).await
+            }
+            Err(refusal) => refused(Reply::at_the_door(request.headers()), refusal),
+        }
+    }
+
     fn sender(&self, headers: &axum::http::HeaderMap, peer: &Peer) -> Result<Sender, Refusal> {
         let origin = Origin {
             address: peer.address.ip(),

@@ -8,13 +8,27 @@ use super::{
     ledger::{Ledger, Rules},
     wal,
 };
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Rejected, Window};
 
 const LANE_US: i64 = 60_000_000;
 
+/// Of a sender without headers or token.
+fn arrival(windows: Vec<Window>, rejected: Rejected) -> Arrival {
+    Arrival {
+        declared: None,
+        token: 0,
+        digest: [0; 32],
+        received_us: 1_700_000_000_000_000,
+        windows,
+        spans: vec![],
+        rejected,
+    }
+}
+
 /// Admits twice: what counted once does not count again, the entries alone lead to the same ledger,
 /// the log gives back what it was given, and every row fits its table.
-pub(crate) fn count(arrival: Arrival) {
+pub(crate) fn count(windows: Vec<Window>, rejected: Rejected) {
+    let arrival = arrival(windows, rejected);
     let rules = Rules {
         lane_us: LANE_US,
         ..Rules::default()
@@ -69,16 +83,10 @@ pub(crate) fn segment(payloads: &[Vec<u8>]) -> Vec<u8> {
 
 /// A frame as the log holds it, of windows without headers.
 #[cfg(test)]
-pub(crate) fn frame_of(windows: Vec<crate::intake::Window>) -> Vec<u8> {
-    let arrival = Arrival {
-        declared: None,
-        token: 0,
-        digest: [0; 32],
-        received_us: 1_700_000_000_000_000,
-        windows,
-        spans: vec![],
-        rejected: crate::intake::Rejected::default(),
-    };
-    let decision = Ledger::default().admit(arrival, &Rules::default()).unwrap();
+pub(crate) fn frame_of(windows: Vec<Window>) -> Vec<u8> {
+    let rejected = Rejected::default();
+    let decision = Ledger::default()
+        .admit(arrival(windows, rejected), &Rules::default())
+        .unwrap();
     decision.frame.encode().unwrap()
 }

@@ -11,6 +11,7 @@
 //!   the last cumulative point (`ledger/streams.rs`).
 //! - Spans: the last identifiers of all senders together (`ledger/spans.rs`).
 //! - Everyone: what may be made new, and by whom (`ledger/names.rs`, `ledger/limits.rs`).
+//! - One point of an admitted window (`ledger/points.rs`).
 //! - Whose clock says what (`ledger/times.rs`), and who is who (`ledger/keys.rs`).
 
 mod boots;
@@ -18,15 +19,12 @@ mod devices;
 mod keys;
 mod limits;
 mod names;
+mod points;
 mod spans;
 mod streams;
 mod times;
 
-use fathomline_queries::rows::{DistributionRow, MeasurementKind, MeasurementRow};
-use fathomline_wire::{
-    identity::{CLONE_MARK, Identity},
-    rejection::Rejection,
-};
+use fathomline_wire::{identity::Identity, rejection::Rejection};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::limits::{Limits, Rules};
@@ -36,11 +34,11 @@ use self::{
     keys::{boot_key, check_sender, digest_key, no_window, place, relayed_identity, sender_key},
     names::{Kind, Maker, Names},
     spans::Spans,
-    streams::{Streams, Verdict},
+    streams::Streams,
     times::Times,
 };
 use super::{Outcome, frame::Frame};
-use crate::intake::{Arrival, Point, PointBody, Refusal, Temporality, Window};
+use crate::intake::{Arrival, Refusal, Window};
 
 /// Boots and streams are remembered this long; what is older cannot be counted once any more.
 const BOOTS_REMEMBERED_US: i64 = 30 * 86_400_000_000;
@@ -436,120 +434,6 @@ impl Ledger {
             counts_as: cloned.then(|| format!("{:08x}", boot_key(&window.boot) >> 32)),
         }))
     }
-
-    fn admit_points(&mut self, window: Window, basis: &Basis, case: &mut Case<'_>) {
-        let mut cohort = None;
-        for mut point in window.points {
-            let end_us = basis.times.corrected(point.columns.time);
-            if times::is_too_old(end_us, case.received_us) {
-                case.decision.outcome.rejected.add(Rejection::TooOld, 1);
-                continue;
-            }
-            if point.columns.time <= basis.whole.end_us {
-                case.copy_of_whole(basis.whole);
-                continue;
-            }
-            let admitted = self
-                .admit_names(&mut point, basis.maker, &mut cohort, case)
-                .and_then(|()| self.admit_point(&mut point, basis, case));
-            match admitted {
-                Ok(true) => push_row(point, basis, case),
-                Ok(false) => {}
-                Err(reason) => case.decision.outcome.rejected.add(reason, 1),
-            }
-        }
-    }
-
-    /// Decides by the stream's history; turns a cumulative point into its increase.
-    /// `Ok(false)` if there is nothing to store.
-    fn admit_point(
-        &mut self,
-        point: &mut Point,
-        basis: &Basis,
-        case: &mut Case<'_>,
-    ) -> Result<bool, Rejection> {
-        if !basis.by_stream && point.temporality != Temporality::Cumulative {
-            return Ok(true);
-        }
-        let known = self.streams.get(point.stream);
-        let (verdict, counted) = streams::judge(known, point, case.received_us)?;
-        if verdict == Verdict::Repeat {
-            case.decision.outcome.duplicates += 1;
-            return Ok(false);
-        }
-        let Some(counted) = counted else {
-            return Ok(verdict == Verdict::Count);
-        };
-        let grows = counted.grows(known);
-        let Maker { device, token } = basis.maker;
-        if !self.has_room(device, grows, &case.rules.limits) {
-            return match basis.is_identified && point.temporality != Temporality::Cumulative {
-                true => Ok(true),
-                false => Err(Rejection::Cardinality),
-            };
-        }
-        let entry = Entry::Point {
-            stream: point.stream,
-            device,
-            token,
-            seen_us: case.received_us,
-            counted,
-        };
-        self.remember(entry, case);
-        Ok(verdict == Verdict::Count)
-    }
-
-    fn has_room(&self, device: u128, grows: u64, limits: &Limits) -> bool {
-        let of_device = self.devices.get(device);
-        let of_device = of_device.map_or(0, |device| device.stream_bytes);
-        of_device + grows <= limits.device_stream_bytes()
-            && self.streams.bytes() + grows <= limits.stream_bytes
-    }
-}
-
-fn push_row(mut point: Point, basis: &Basis, case: &mut Case<'_>) {
-    point.columns.sequence = basis.sequence;
-    basis.times.correct(&mut point.columns, case.received_us);
-    point.columns.late = case.rules.is_late(point.columns.time, case.received_us);
-    if let Some(boot) = &basis.counts_as {
-        point.columns.device.push(CLONE_MARK);
-        point.columns.device.push_str(boot);
-    }
-    let outcome = &mut case.decision.outcome;
-    outcome.accepted += 1;
-    outcome.late += u64::from(point.columns.late);
-    outcome.newest_us = outcome.newest_us.max(point.columns.time);
-    let Point {
-        columns,
-        category,
-        temporality,
-        body,
-        ..
-    } = point;
-    let kind = match temporality {
-        Temporality::Gauge => MeasurementKind::Gauge,
-        Temporality::Delta | Temporality::Cumulative => MeasurementKind::Delta,
-    };
-    let frame = &mut case.decision.frame;
-    let (count, value) = match body {
-        PointBody::Distribution(distribution) => {
-            frame.distributions.push(DistributionRow {
-                columns,
-                category,
-                distribution,
-            });
-            return;
-        }
-        PointBody::Integer(count) => (Some(count), None),
-        PointBody::Number(value) => (None, Some(value)),
-    };
-    frame.measurements.push(MeasurementRow {
-        columns,
-        category,
-        kind,
-        count,
-        value,
-    });
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use fathomline_queries::rows::{Clock, DeviceColumns};
 use fathomline_wire::identity::{self, Declared};
 
 use super::{keys::device_key, *};
-use crate::intake::Rejected;
+use crate::intake::{Point, PointBody, Rejected, Temporality};
 
 pub(super) const NOW_US: i64 = 1_700_000_000_000_000;
 
