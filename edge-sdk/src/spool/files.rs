@@ -62,7 +62,8 @@ pub(crate) fn keep(path: &Path, bytes: &[u8], kept: Kept) -> io::Result<()> {
     folder.map_or(Ok(()), sync_folder)
 }
 
-/// The same in one rename, so that whoever looks finds the old or the new; the folder is not synced.
+/// The same in one rename, so that whoever looks finds the old or the new; the folder is not
+/// synced.
 pub(super) fn replace(path: &Path, bytes: &[u8], kept: Kept) -> io::Result<()> {
     let new = path.with_extension(UNFINISHED);
     let written = File::create(&new)
