@@ -1,5 +1,6 @@
-//! Files in a spool folder, whatever they hold. In: bytes and names. Out: files that are there whole
-//! or not at all, also after a crash, and the list of those that hold windows. Never looks into one.
+//! Files in a spool folder, whatever they hold. In: bytes and names. Out: files that are there
+//! whole or not at all, also after a crash, and the list of those that hold windows. Never looks
+//! into one.
 
 use std::{
     fs::{self, File},
