@@ -6,7 +6,7 @@ use fathomline_wire::names;
 
 use crate::harness::{
     books,
-    clock::now_us,
+    clock::{now_us, until},
     device::{Device, Span},
     fleet::{Fleet, LANE_US, Sent},
     house::{self, House, Settings},
@@ -84,6 +84,36 @@ fn killed_between_the_commits_of_two_tables_nothing_is_lost_or_doubled() {
     books::balance(&house, sent);
     sent += fleet.tell(&house, 9..=10, 1.0);
     everything_is_committed(&house, sent);
+}
+
+/// Small files of hours that have closed are joined at once.
+const TIDY: &str = "seal_after = \"1s\"\n[upkeep]\nevery = \"1s\"\nfiles = 2";
+
+#[test]
+fn killed_while_files_are_joined_nothing_is_lost_or_doubled() {
+    for point in ["upkeep-written", "upkeep-committed"] {
+        let mut house = House::with(Settings {
+            stall_at: Some(point),
+            ..with_store(TIDY)
+        });
+        let fleet = Fleet::ending_now("kiosk", 20, 15).hours_ago(4);
+        let mut sent = Sent::default();
+        for lane in 1..=2 {
+            sent += fleet.tell(&house, lane..=lane, 1.0);
+            books::wait_for_commit(&house, sent);
+        }
+        house.wait_for_stall();
+        // Whoever waits for upkeep, it is no acknowledgement and no answer.
+        sent += fleet.tell(&house, 3..=4, 1.0);
+        books::balance(&house, sent);
+        house.reopen();
+        books::balance(&house, sent);
+        everything_is_committed(&house, sent);
+        until("files are joined", || {
+            house.metric("fathomline_compactions_total{table=\"distributions\"}") > 0.0
+        });
+        books::balance(&house, sent);
+    }
 }
 
 #[test]

@@ -13,6 +13,12 @@ use chrono::{DateTime, SecondsFormat};
 /// Microseconds of one second.
 pub const SECOND_US: i64 = 1_000_000;
 
+/// Microseconds of one hour.
+pub(crate) const HOUR_US: i64 = 3600 * SECOND_US;
+
+/// Microseconds of one day.
+pub(crate) const DAY_US: i64 = 24 * HOUR_US;
+
 /// Says what time it is.
 pub trait Clock: Send + Sync {
     /// Microseconds since the Unix epoch.

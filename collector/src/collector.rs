@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     control::Control,
-    database::Database,
+    database::{Database, references},
     doors::Doors,
     listener::{Listener, Peer},
     observe::{
@@ -35,7 +35,7 @@ use crate::{
         caller::{self, Callers},
         connections,
     },
-    store::{self, Folder, Store, StoreError},
+    store::{self, Folder, Store, StoreError, Upkeep},
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
 };
 
@@ -136,6 +136,7 @@ impl Collector {
             watcher,
             alerts,
             wake,
+            upkeep,
         } = Rooms::open(&config, (http_at, otlp_http_at), &observer).await?;
         let callers = Callers {
             access: Arc::clone(&access),
@@ -153,6 +154,7 @@ impl Collector {
             tokio::spawn(served)
         };
         let mut tasks = vec![
+            tokio::spawn(upkeep.run(Arc::clone(&clock), stopping.clone())),
             serve_http(http, pages, stopping.clone()),
             serve_otlp(otlp_http, otlp),
             serve_otlp(otlp_grpc, calls),
@@ -187,6 +189,7 @@ struct Rooms {
     watcher: Watcher,
     alerts: Alerts,
     wake: Arc<Notify>,
+    upkeep: Upkeep,
 }
 
 impl Rooms {
@@ -199,6 +202,7 @@ impl Rooms {
         // The folder's lock comes first: whoever holds it may touch the rest.
         let folder = Folder::open(&config.data)?;
         let database = Database::open(&config.data).map_err(StartError::room)?;
+        check_retention(config, &database).await?;
         let access = Access::open(&config.data, database.clone(), config.access);
         let access = Arc::new(access.map_err(StartError::room)?);
         access.refresh().await.map_err(StartError::room)?;
@@ -260,8 +264,17 @@ impl Rooms {
             watcher,
             alerts,
             wake,
+            upkeep: opened.upkeep,
         })
     }
+}
+
+/// Lanes that a reference was made from are kept at least as long as it spans.
+async fn check_retention(config: &Config, database: &Database) -> Result<(), StartError> {
+    let span = database.transact(references::longest_span_us).await;
+    let span_us = span.map_err(StartError::room)?;
+    let retention = config.store.upkeep.retention;
+    retention.covers(span_us).map_err(StartError::room)
 }
 
 /// Host and Origin are checked before anything else looks at a request.

@@ -15,15 +15,23 @@ use std::{
 use fathomline_queries::{drift::Policy, engine::EngineLimits};
 use fathomline_wire::names::NOISED;
 
-use self::file::{RawAlert, RawConfig, RawDrift, RawLimits, RawOtlp, RawSql, RawStore};
+use self::file::{
+    RawAlert, RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawSql, RawUpkeep,
+};
 use crate::{
     access::Rules,
     alert::{AlertSettings, Endpoint},
     listener::certificates::CertificateFiles,
     receiver::ReceiverLimits,
-    store::{Limits, Place, StoreSettings},
+    store::{Limits, Place, Retention, StoreSettings, UpkeepSettings},
     watch::WatchSettings,
 };
+
+/// Less than this (32 MiB) and sorting cannot merge what it wrote to disk.
+const UPKEEP_MEMORY_MIN: u64 = 32 << 20;
+
+/// Longer than any query or commit takes.
+const VACUUM_AFTER_MIN: Duration = Duration::from_secs(3600);
 
 /// Everything a collector needs to know at start.
 #[derive(Clone, Debug)]
@@ -143,7 +151,7 @@ impl Config {
 
     fn check(raw: RawConfig) -> Result<Self, ConfigError> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let mut store = store(&raw.store, &raw.drift)?;
+        let mut store = store(&raw)?;
         store.limits = limits(&raw.limits)?;
         let (watch, receiver) = (watch(&raw.drift)?, receiver(&raw.otlp)?);
         Ok(Self {
@@ -186,16 +194,76 @@ fn receiver(raw: &RawOtlp) -> Result<ReceiverLimits, ConfigError> {
     })
 }
 
-fn store(raw: &RawStore, drift: &RawDrift) -> Result<StoreSettings, ConfigError> {
+fn store(raw: &RawConfig) -> Result<StoreSettings, ConfigError> {
+    let RawConfig {
+        store: raw,
+        upkeep,
+        retention,
+        drift,
+        ..
+    } = raw;
     let lane = lane(drift)?;
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    let seal_after = duration("store.seal_after", raw.seal_after.as_deref(), "60s")?;
+    let lateness = lateness(drift, lane)?;
     Ok(StoreSettings {
-        seal_after: duration("store.seal_after", raw.seal_after.as_deref(), "60s")?,
+        seal_after,
         seal_bytes: positive("store.seal_bytes", raw.seal_bytes, 64 << 20)?,
         lane_us: micros(lane),
-        lateness_us: micros(lateness(drift, lane)?),
+        lateness_us: micros(lateness),
         limits: Limits::default(),
         tables: raw.tables.as_deref().map(tables).transpose()?,
+        // The segment that was open when the last row came in is sealed and committed by then.
+        upkeep: UpkeepSettings {
+            closes_after_us: micros(lateness + 2 * seal_after),
+            retention: self::retention(retention)?,
+            ..self::upkeep(upkeep)?
+        },
+    })
+}
+
+fn retention(raw: &RawRetention) -> Result<Retention, ConfigError> {
+    let defaults = Retention::default();
+    let days = |key, value: Option<u32>, default: u32| {
+        positive(key, value.map(u64::from), default.into())
+            .map(|days| u32::try_from(days).unwrap_or(u32::MAX))
+    };
+    Ok(Retention {
+        device_rows_days: days(
+            "retention.device_rows_days",
+            raw.device_rows_days,
+            defaults.device_rows_days,
+        )?,
+        lanes_days: days("retention.lanes_days", raw.lanes_days, defaults.lanes_days)?,
+    })
+}
+
+fn upkeep(raw: &RawUpkeep) -> Result<UpkeepSettings, ConfigError> {
+    let memory = positive("upkeep.memory_bytes", raw.memory_bytes, 128 << 20)?;
+    if memory < UPKEEP_MEMORY_MIN {
+        return Err(ConfigError::Value {
+            key: "upkeep.memory_bytes",
+            value: memory.to_string(),
+            advice: "write at least 33554432: sorting needs room for what it merges",
+        });
+    }
+    let vacuum_after = duration("upkeep.vacuum_after", raw.vacuum_after.as_deref(), "168h")?;
+    if vacuum_after < VACUUM_AFTER_MIN {
+        return Err(ConfigError::Value {
+            key: "upkeep.vacuum_after",
+            value: format!("{vacuum_after:?}"),
+            advice: "write at least 1h: a query may be reading what was replaced, and a commit may be about to name what was written",
+        });
+    }
+    let files = positive("upkeep.files", raw.files, 16)?;
+    Ok(UpkeepSettings {
+        every: duration("upkeep.every", raw.every.as_deref(), "60s")?,
+        files: usize::try_from(files).unwrap_or(usize::MAX),
+        file_bytes: positive("upkeep.file_bytes", raw.file_bytes, 128 << 20)?,
+        memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+        closes_after_us: 0,
+        retention: Retention::default(),
+        vacuum_after,
     })
 }
 

@@ -9,10 +9,12 @@
 //! | file | does |
 //! |---|---|
 //! | `instruments.rs` | every metric with its name, its help and its labels: the one list |
+//! | `upkeep.rs` | those of the upkeep of tables |
 //! | `doors.rs` | counts what each door answered |
 
 pub(crate) mod doors;
 mod instruments;
+mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +40,17 @@ pub(crate) struct Observer(Arc<Instruments>);
 pub(crate) struct Commit {
     pub(crate) segment: i64,
     pub(crate) rows: usize,
+    pub(crate) took: Duration,
+}
+
+/// One compaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compacted {
+    pub(crate) table: Table,
+    /// Out and in.
+    pub(crate) files: (usize, usize),
+    /// Out and in.
+    pub(crate) bytes: (u64, u64),
     pub(crate) took: Duration,
 }
 
@@ -126,6 +139,42 @@ impl Observer {
 
     pub(crate) fn commit_failed(&self) {
         self.0.commit_failures.inc();
+    }
+
+    /// Small files of a table became few.
+    pub(crate) fn compacted(&self, compacted: Compacted) {
+        let Compacted {
+            table,
+            files: (files_out, files_in),
+            bytes: (bytes_out, bytes_in),
+            took,
+        } = compacted;
+        self.0.upkeep.compacted(compacted);
+        tracing::info!(
+            table = table.name(),
+            files_out,
+            files_in,
+            bytes_out,
+            bytes_in,
+            ?took,
+            "table compacted"
+        );
+    }
+
+    /// Whole days of a table are kept no longer.
+    pub(crate) fn retired(&self, table: Table, days: usize, bytes: u64) {
+        self.0.upkeep.retired(table, days);
+        tracing::info!(table = table.name(), days, bytes, "days retired");
+    }
+
+    /// Files that no table names were deleted.
+    pub(crate) fn vacuumed(&self, table: Table, files: usize, bytes: u64) {
+        self.0.upkeep.vacuumed_bytes.inc_by(bytes);
+        tracing::info!(table = table.name(), files, bytes, "table vacuumed");
+    }
+
+    pub(crate) fn upkeep_failed(&self) {
+        self.0.upkeep.failures.inc();
     }
 
     /// How many files a table has now.

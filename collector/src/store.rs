@@ -10,6 +10,8 @@
 //! | `frame.rs` | what one frame of the log holds |
 //! | `wal.rs` | append, sync, replay |
 //! | `writer.rs` | the one writer: decide, append, show, acknowledge, seal |
+//! | `layout.rs` | how rows lie in files |
+//! | `upkeep.rs` (+ `upkeep/`) | what becomes of tables after their commits |
 //! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
 //! | `control.rs` | verdicts and events: shown at once, committed a little later |
 //! | `tables.rs` | Delta tables, exactly once by `txn` |
@@ -28,11 +30,13 @@ mod folder;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod layout;
 mod ledger;
 mod open;
 mod place;
 mod stall;
 mod tables;
+mod upkeep;
 mod wal;
 mod writer;
 
@@ -52,6 +56,7 @@ pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::open;
 pub(crate) use place::Place;
+pub(crate) use upkeep::{Retention, Upkeep, UpkeepSettings};
 
 pub(crate) use ledger::{Held, Limits};
 
@@ -76,6 +81,7 @@ pub(crate) struct StoreSettings {
     pub(crate) limits: Limits,
     /// Where the tables rest; in the data folder if nowhere else.
     pub(crate) tables: Option<Place>,
+    pub(crate) upkeep: UpkeepSettings,
 }
 
 impl StoreSettings {

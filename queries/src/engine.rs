@@ -6,6 +6,7 @@
 //! a greedy query cannot starve the watcher. Never: writes, files named in a query, spilling.
 
 mod answer;
+mod bench;
 mod session;
 
 use std::{sync::Arc, time::Duration};
@@ -25,8 +26,11 @@ use datafusion::{
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 
-pub use self::answer::{Answer, AnswerColumn};
 use self::{answer::AnswerBuilder, session::Caller};
+pub use self::{
+    answer::{Answer, AnswerColumn},
+    bench::bench,
+};
 use crate::{catalog::Question, lake::Lake};
 
 /// Longest query (64 KiB): more is a program, and planning cannot be interrupted.

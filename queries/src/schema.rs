@@ -306,6 +306,29 @@ const EVENT_COLUMNS: [Column; 6] = [
     (column::BODY, Type::Text, REQUIRED),
 ];
 
+const DEVICE_ORDER: [&str; 9] = [
+    column::METRIC,
+    column::SERVICE,
+    column::MODEL,
+    column::VERSION,
+    column::VARIANT,
+    column::DEVICE_CLASS,
+    column::CATEGORY,
+    column::DEVICE,
+    column::TIME,
+];
+
+const COHORT_ORDER: [&str; 8] = [
+    column::METRIC,
+    column::SERVICE,
+    column::MODEL,
+    column::VERSION,
+    column::VARIANT,
+    column::DEVICE_CLASS,
+    column::CATEGORY,
+    column::TIME,
+];
+
 impl Table {
     /// Every table.
     pub const ALL: [Self; 6] = [
@@ -344,6 +367,18 @@ impl Table {
         columns
             .map(|(name, of, optional)| StructField::new(name, of.delta(), optional))
             .collect()
+    }
+
+    /// Columns by which rows lie beside their like, the most telling first: files compress better,
+    /// and a question about one metric or device skips most of them.
+    pub const fn order(self) -> &'static [&'static str] {
+        match self {
+            Self::Distributions | Self::Measurements => &DEVICE_ORDER,
+            Self::Rollups => &COHORT_ORDER,
+            Self::Spans => &[column::MODEL, column::DEVICE, column::TIME],
+            Self::Verdicts => &[column::SERIES, column::TIME],
+            Self::Events => &[column::TIME],
+        }
     }
 
     fn columns(self) -> Vec<Column> {

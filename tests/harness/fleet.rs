@@ -48,6 +48,12 @@ impl Fleet {
         }
     }
 
+    /// The same, hours ago: nobody is still adding to those.
+    pub(crate) fn hours_ago(self, hours: i64) -> Self {
+        let began_us = self.began_us - hours * 3_600_000_000;
+        Self { began_us, ..self }
+    }
+
     /// The end of lane `lane`, counted from 1.
     pub(crate) fn end_of(&self, lane: i64) -> i64 {
         self.began_us + lane * LANE_US

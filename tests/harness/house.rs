@@ -253,6 +253,15 @@ impl House {
         door::get(&url, &[]).unwrap_or_else(|error| panic!("{url}: {error}\n{}", self.log()))
     }
 
+    /// One sample of `/metrics`, by its name with labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = self.page("/metrics").text();
+        let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let sample = lines.find(|(found, _)| *found == name);
+        let (_, value) = sample.unwrap_or_else(|| panic!("{name} is not in\n{page}"));
+        value.parse().unwrap()
+    }
+
     /// Runs a subcommand of the same binary; true with its output when it succeeded.
     pub(crate) fn command_line(&self, arguments: &[&str]) -> (bool, String) {
         run(Command::new(program::path()).args(arguments))

@@ -13,6 +13,8 @@ pub(super) struct RawConfig {
     pub(super) http: RawHttp,
     pub(super) otlp: RawOtlp,
     pub(super) store: RawStore,
+    pub(super) upkeep: RawUpkeep,
+    pub(super) retention: RawRetention,
     pub(super) limits: RawLimits,
     pub(super) sql: RawSql,
     pub(super) drift: RawDrift,
@@ -74,6 +76,26 @@ pub(super) struct RawStore {
     pub(super) seal_bytes: Option<u64>,
     /// A folder, or `s3://bucket/prefix` with credentials in the environment.
     pub(super) tables: Option<String>,
+}
+
+/// What becomes of tables after their commits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawUpkeep {
+    pub(super) every: Option<String>,
+    /// So many small files of a day become one.
+    pub(super) files: Option<u64>,
+    pub(super) file_bytes: Option<u64>,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) vacuum_after: Option<String>,
+}
+
+/// Days that rows are kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRetention {
+    pub(super) device_rows_days: Option<u32>,
+    pub(super) lanes_days: Option<u32>,
 }
 
 /// Most of everything, all senders together; a token may make a quarter of each.

@@ -64,6 +64,13 @@ pub(crate) fn in_force(transaction: &Transaction<'_>) -> Result<Vec<Frozen>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The longest span that a reference in force was made from; 0 without references.
+pub(crate) fn longest_span_us(transaction: &Transaction<'_>) -> Result<i64> {
+    let spans = in_force(transaction)?.into_iter();
+    let spans = spans.map(|frozen| frozen.to_us.saturating_sub(frozen.from_us));
+    Ok(spans.max().unwrap_or(0))
+}
+
 /// The bytes of a reference, if there is one of that hash.
 pub(crate) fn find(transaction: &Transaction<'_>, hash: &str) -> Result<Option<Vec<u8>>> {
     let sql = "SELECT body FROM frozen_references WHERE hash = ?1 LIMIT 1";
@@ -120,6 +127,7 @@ mod tests {
                 assert!(!freeze(t, &frozen("a"), b"x")?, "already in force");
                 assert!(freeze(t, &frozen("b"), b"x")?);
                 assert_eq!(in_force(t)?, [frozen("b")]);
+                assert_eq!(longest_span_us(t)?, 10);
                 assert!(freeze(t, &frozen("a"), b"x")?, "an old one can come back");
                 assert_eq!(in_force(t)?, [frozen("a")]);
                 assert_eq!(list(t, 10)?.len(), 3);

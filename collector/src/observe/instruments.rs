@@ -17,10 +17,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::upkeep::UpkeepInstruments;
 use crate::store::{Held, Limits};
 
 /// One label with one of few values.
-type Label = [(&'static str, &'static str); 1];
+pub(super) type Label = [(&'static str, &'static str); 1];
 
 /// What one door answered.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -63,6 +64,7 @@ pub(super) struct Instruments {
     pub(super) segments: Gauge,
     pub(super) commit: Histogram,
     pub(super) commit_failures: Counter,
+    pub(super) upkeep: UpkeepInstruments,
     files: Family<Label, Gauge>,
     hot: Family<Label, Gauge>,
     pub(super) accepting: Gauge,
@@ -96,6 +98,7 @@ impl Default for Instruments {
             segments: Gauge::default(),
             commit: seconds(),
             commit_failures: Counter::default(),
+            upkeep: UpkeepInstruments::default(),
             files: each("table", Table::ALL.map(Table::name)),
             hot: each("table", Table::ALL.map(Table::name)),
             accepting: Gauge::default(),
@@ -113,7 +116,7 @@ impl Default for Instruments {
 }
 
 /// One metric for each value of a label.
-fn each<M: Default, const N: usize>(
+pub(super) fn each<M: Default, const N: usize>(
     label: &'static str,
     values: [&'static str; N],
 ) -> Family<Label, M> {
@@ -136,6 +139,7 @@ impl Instruments {
         self.register_points(&mut registry);
         self.register_log(&mut registry);
         self.register_tables(&mut registry);
+        self.upkeep.register(&mut registry);
         self.register_ledger(&mut registry);
         registry
     }

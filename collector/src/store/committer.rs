@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datafusion::catalog::TableProvider;
 use deltalake_core::DeltaTableError;
 use fathomline_queries::{lake::Lake, rows::RowError, schema::Table};
 use serde::{Deserialize, Serialize};
@@ -59,9 +58,8 @@ impl Committer {
         while let Some(segment) = sealed.recv().await {
             loop {
                 let began = Instant::now();
-                match self.commit(&segment).await {
-                    Ok(committed) => {
-                        lake.publish(committed, segment.segment);
+                match self.commit(&segment, Some(&lake)).await {
+                    Ok(()) => {
                         self.observer.committed(Commit {
                             segment: segment.segment,
                             rows: segment.rows.len(),
@@ -79,8 +77,13 @@ impl Committer {
         }
     }
 
-    /// Commits one segment to every table it feeds, once, and gives the tables as they are then.
-    pub(super) async fn commit(&self, sealed: &Sealed) -> Result<Committed, CommitError> {
+    /// Commits one segment to every table it feeds, once, and shows the tables as they are then.
+    /// Nobody else may show them in between: the rows are hot until then.
+    pub(super) async fn commit(
+        &self,
+        sealed: &Sealed,
+        lake: Option<&Lake>,
+    ) -> Result<(), CommitError> {
         let Sealed {
             segment,
             rows,
@@ -107,7 +110,11 @@ impl Committer {
         let folder = self.folder.log();
         write_checkpoint(&folder, *segment, ledger)?;
         wal::drop_segment(&folder, *segment)?;
-        Ok(committed)
+        tables.shown(committed.iter().map(|(table, _)| *table));
+        if let Some(lake) = lake {
+            lake.publish(committed, *segment);
+        }
+        Ok(())
     }
 
     /// The highest segment any table holds.
@@ -121,9 +128,6 @@ impl Committer {
         Ok(last)
     }
 }
-
-/// Tables as of a commit.
-type Committed = Vec<(Table, Arc<dyn TableProvider>)>;
 
 pub(super) fn read_checkpoint(folder: &Path) -> io::Result<Checkpoint> {
     match std::fs::read(folder.join("checkpoint")) {

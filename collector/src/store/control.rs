@@ -114,6 +114,7 @@ impl ControlTables {
                 .await?;
             committed.push((*table, tables.provider(*table).await?));
         }
+        tables.shown(group.batches.keys().copied());
         self.lake.publish_control(committed, group.last_row);
         Ok(())
     }

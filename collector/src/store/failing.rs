@@ -170,7 +170,11 @@ mod tests {
     use url::Url;
 
     use super::{
-        super::{place::Place, tables::Tables},
+        super::{
+            place::Place,
+            tables::Tables,
+            upkeep::tests::{Yard, settings},
+        },
         *,
     };
 
@@ -245,6 +249,62 @@ mod tests {
             let writes = every_step_fails_once(Steps::Writes, moment).await;
             assert!((2..STEPS_MAX).contains(&writes), "{writes} {moment:?}");
             let any = every_step_fails_once(Steps::All, moment).await;
+            assert_eq!(any, STEPS_MAX, "{moment:?}");
+        }
+    }
+
+    /// Joins the files of three segments again and again; in each round a later step fails.
+    async fn every_step_of_a_compaction_fails_once(steps: Steps, moment: Moment) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Arc::new(FailingFiles {
+            files: DurableFiles::new(),
+            steps,
+            left: AtomicUsize::new(0),
+            moment,
+        });
+        let place = Place::Bucket {
+            root: Url::from_directory_path(folder.path()).unwrap(),
+            store: Arc::clone(&files) as Arc<dyn ObjectStore>,
+        };
+        let yard = Yard::over(place, settings()).await;
+        let later = 1_000_000_000_000;
+        for step in 1..=STEPS_MAX {
+            let rows = {
+                let mut tables = yard.tables.lock().await;
+                let first = i64::try_from(step * 3).unwrap();
+                for number in first..first + 3 {
+                    let transaction = ("collector", number);
+                    let batches = segment(number);
+                    let done = tables
+                        .append_once(Table::Events, transaction, batches)
+                        .await;
+                    assert!(done.unwrap());
+                }
+                rows_in(&tables).await
+            };
+            files.arm(step);
+            let first = yard.upkeep.compact(Table::Events, later).await;
+            let reached = files.disarm();
+            if let Err(error) = first {
+                eprintln!("step {step} {moment:?}: {error}");
+                yard.upkeep.compact(Table::Events, later).await.unwrap();
+            }
+            let opened = Tables::open(folder.path()).await.unwrap();
+            assert_eq!(rows_in(&opened).await, rows, "step {step} {moment:?}");
+            assert!(opened.files(Table::Events) < 3, "step {step} {moment:?}");
+            if !reached {
+                return step - 1;
+            }
+        }
+        STEPS_MAX
+    }
+
+    #[tokio::test]
+    async fn whatever_step_of_a_compaction_fails_every_row_is_there_once() {
+        for moment in [Moment::Before, Moment::After] {
+            let writes = every_step_of_a_compaction_fails_once(Steps::Writes, moment).await;
+            assert!((2..STEPS_MAX).contains(&writes), "{writes} {moment:?}");
+            let any = every_step_of_a_compaction_fails_once(Steps::All, moment).await;
             assert_eq!(any, STEPS_MAX, "{moment:?}");
         }
     }

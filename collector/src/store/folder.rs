@@ -6,6 +6,7 @@
 //! <data>/log/                 write-ahead log segments and the ledger's checkpoint
 //! <data>/tables/<name>/       Delta tables
 //! <data>/control.sqlite       changing state
+//! <data>/spill/               what upkeep sorts and memory does not hold; emptied at start
 //! ```
 
 use std::{
@@ -72,6 +73,23 @@ impl Folder {
 
     pub(crate) fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// An empty folder for what sorting does not hold in memory.
+    pub(super) fn spill(&self) -> Result<PathBuf, StoreError> {
+        let path = self.root.join("spill");
+        let removed = match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        removed
+            .and_then(|()| fs::create_dir_all(&path))
+            .map_err(|source| StoreError::Folder {
+                action: "empty the folder spill in",
+                path: self.root.clone(),
+                source,
+            })?;
+        Ok(path)
     }
 
     pub(crate) fn tables(&self) -> PathBuf {

@@ -21,6 +21,7 @@ use super::{
     frame::Frame,
     ledger::Ledger,
     tables::Tables,
+    upkeep::{Ground, Upkeep},
     wal::{self, Replayed, Wal},
     writer::{Sealed, Writer},
 };
@@ -58,12 +59,13 @@ pub enum StoreError {
 }
 
 /// A store at work.
-#[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) health: StoreHealth,
     /// Everything acknowledged, for queries.
     pub(crate) lake: Arc<Lake>,
+    /// To be run beside everything else.
+    pub(crate) upkeep: Upkeep,
     /// Where verdicts and events go.
     pub(crate) control: ControlTables,
     /// Ends once every clone of `store` is gone and everything acknowledged is committed.
@@ -92,6 +94,13 @@ pub(crate) async fn open(
     let (ledger, last) = replay(&folder, &committer).await?;
     observer.held(&ledger.held());
     let lake = Arc::new(lake(&tables, last, &observer).await?);
+    let ground = Ground {
+        folder: folder.clone(),
+        tables: tables.clone(),
+        lake: lake.clone(),
+        observer: observer.clone(),
+    };
+    let upkeep = Upkeep::new(ground, settings.upkeep.clone())?;
     let mut control = ControlTables::new(tables, lake.clone(), settings.seal_after);
     if settings.tables.is_some() {
         control = control.shared_by(&folder.collector);
@@ -121,6 +130,7 @@ pub(crate) async fn open(
         store: Store { queue, observer },
         health,
         lake,
+        upkeep,
         control,
         drained,
     })
@@ -180,7 +190,9 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
             rows,
             ledger: ledger.clone(),
         };
-        committer.commit(&sealed).await.map_err(log_error)?;
+        let shown_later = None;
+        let committed = committer.commit(&sealed, shown_later).await;
+        committed.map_err(log_error)?;
         last = last.max(segment);
     }
     Ok((ledger, last))

@@ -1,7 +1,7 @@
 //! Debug builds only: stop at a named point, so that a test can kill the process exactly there.
 //!
-//! `FATHOMLINE_STALL_AT=after-acknowledge|between-tables` makes the process write
-//! `<data>/stalled` and wait there for ever. Release builds contain none of this.
+//! `FATHOMLINE_STALL_AT=after-acknowledge|between-tables|upkeep-written|upkeep-committed` makes the
+//! process write `<data>/stalled` and wait there for ever. Release builds contain none of this.
 
 use std::path::Path;
 

@@ -4,7 +4,10 @@
 //! number, whatever is replayed. The number travels as Delta's `txn` action; the writer reads the
 //! last one from the snapshot it commits on, because Delta itself refuses only races, not repeats.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use datafusion::{arrow::record_batch::RecordBatch, catalog::TableProvider};
 use deltalake_core::{
@@ -13,16 +16,8 @@ use deltalake_core::{
     writer::{DeltaWriter, RecordBatchWriter},
 };
 use fathomline_queries::schema::{PARTITION, Table};
-use parquet::{
-    basic::{Compression, Encoding, ZstdLevel},
-    file::properties::WriterProperties,
-    schema::types::ColumnPath,
-};
 
-use super::place::Place;
-
-/// Rows a row group: large enough to compress, small enough to prune by.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
+use super::{layout::writer_properties, place::Place};
 
 /// Commits between two checkpoints of a table's log; opening reads one checkpoint and the rest.
 const CHECKPOINT_INTERVAL: &str = "100";
@@ -34,6 +29,9 @@ const STATISTICS: &str = "time,start_time,service,device_class,model,version,met
 #[derive(Debug)]
 pub(crate) struct Tables {
     tables: BTreeMap<Table, DeltaTable>,
+    /// Tables that may hold rows which the lake still shows as hot: whoever shows such a table
+    /// without dropping them would count them twice.
+    ahead: BTreeSet<Table>,
 }
 
 impl Tables {
@@ -44,7 +42,8 @@ impl Tables {
         for table in Table::ALL {
             tables.insert(table, open_or_create(&place, table).await?);
         }
-        Ok(Self { tables })
+        let ahead = BTreeSet::new();
+        Ok(Self { tables, ahead })
     }
 
     /// Commits `batches` under `(application, version)`. False if that was done before.
@@ -61,6 +60,7 @@ impl Tables {
         {
             return Ok(false);
         }
+        self.ahead.insert(table);
         let delta = self.table(table)?;
         let properties = CommitProperties::default()
             .with_application_transaction(Transaction::new(application, version))
@@ -104,6 +104,25 @@ impl Tables {
             .get(&table)
             .ok_or(DeltaTableError::NotInitialized)?;
         Ok(delta.table_provider().await?)
+    }
+
+    /// The lake shows the tables as they are now, and nothing of them as hot.
+    pub(crate) fn shown(&mut self, tables: impl IntoIterator<Item = Table>) {
+        for table in tables {
+            self.ahead.remove(&table);
+        }
+    }
+
+    /// Whether the table may be shown although nothing hot is dropped with it.
+    pub(super) fn may_be_shown(&self, table: Table) -> bool {
+        !self.ahead.contains(&table)
+    }
+
+    /// The table as of its last commit by anyone, to read from and to commit on.
+    pub(super) async fn latest(&mut self, table: Table) -> Result<DeltaTable, DeltaTableError> {
+        let delta = self.table(table)?;
+        delta.update_state().await?;
+        Ok(delta.clone())
     }
 
     /// How many live files a table has, as of its last commit.
@@ -155,41 +174,4 @@ fn statistics(table: Table) -> String {
         .split(',')
         .filter(|name| schema.field_with_name(name).is_ok());
     present.collect::<Vec<_>>().join(",")
-}
-
-/// Encodings by what the columns hold: times and counts grow slowly, sums share their high bytes.
-fn writer_properties(table: Table) -> WriterProperties {
-    let schema = table.arrow_schema();
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    let encodings = [
-        (
-            &["time", "start_time", "sender_time"][..],
-            Encoding::DELTA_BINARY_PACKED,
-        ),
-        (&["sum", "min", "max"][..], Encoding::BYTE_STREAM_SPLIT),
-    ];
-    for (columns, encoding) in encodings {
-        for column in columns
-            .iter()
-            .filter(|name| schema.field_with_name(name).is_ok())
-        {
-            let path = ColumnPath::new(vec![(*column).to_owned()]);
-            builder = builder
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path, encoding);
-        }
-    }
-    for column in ["pos_counts", "neg_counts", "devices"] {
-        if schema.field_with_name(column).is_ok() {
-            // The path of a nested column must be given part by part or it names nothing.
-            let parts = [column, "list", "element"].map(str::to_owned).to_vec();
-            let path = ColumnPath::new(parts);
-            builder = builder
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-        }
-    }
-    builder.build()
 }

@@ -1,0 +1,364 @@
+//! Fewer files, the same rows, at every moment and whoever else writes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use datafusion::arrow::record_batch::RecordBatch;
+use fathomline_queries::{
+    engine::{Engine, EngineLimits},
+    rows::{self, Clock as RowClock, DeviceColumns, Distribution, DistributionRow},
+};
+use fathomline_wire::histogram::ExponentialHistogram;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::place::Place;
+
+/// An hour that closed long ago.
+const HOUR: i64 = 400_000 * HOUR_US;
+const NOW_US: i64 = HOUR + 3 * HOUR_US;
+
+pub(in crate::store) fn settings() -> UpkeepSettings {
+    UpkeepSettings {
+        every: Duration::from_millis(1),
+        files: 2,
+        file_bytes: 1 << 20,
+        memory_bytes: 32 << 20,
+        closes_after_us: 0,
+        retention: Retention::default(),
+        vacuum_after: Duration::from_secs(3600),
+    }
+}
+
+/// One window of one device.
+pub(super) fn window(device: &str, time: i64, values: &[f64]) -> DistributionRow {
+    let mut histogram = ExponentialHistogram::new(4);
+    values
+        .iter()
+        .for_each(|value| assert!(histogram.record(*value)));
+    let text = |text: &str| text.to_owned();
+    DistributionRow {
+        columns: DeviceColumns {
+            time,
+            start_time: time - 60_000_000,
+            sender_time: time,
+            service: text("assistant"),
+            environment: None,
+            device: text(device),
+            device_class: text("kiosk"),
+            site: None,
+            boot: None,
+            sequence: None,
+            clock: RowClock::Ok,
+            late: false,
+            model: text("m"),
+            version: text("1"),
+            variant: text("v"),
+            quantization: None,
+            operation: None,
+            provider: None,
+            metric: text("fathomline.output.surprisal"),
+            unit: text("{nat}"),
+        },
+        category: None,
+        distribution: Distribution::Exponential(histogram),
+    }
+}
+
+/// Windows of ten devices in one minute of the hour.
+fn minute(minute: i64) -> RecordBatch {
+    let time = HOUR - HOUR_US + minute * 60_000_000;
+    let devices = (0..10).map(|device| window(&format!("device-{device}"), time, &[0.1, 0.2]));
+    rows::distributions(&devices.collect::<Vec<_>>()).unwrap()
+}
+
+/// One collector's view of tables that others may write to as well.
+pub(in crate::store) struct Yard {
+    pub(in crate::store) tables: Arc<Mutex<Tables>>,
+    pub(in crate::store) lake: Arc<Lake>,
+    pub(in crate::store) upkeep: Upkeep,
+    _data: TempDir,
+}
+
+impl Yard {
+    pub(in crate::store) async fn over(place: impl Into<Place>, settings: UpkeepSettings) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let tables = Tables::open(place).await.unwrap();
+        let mut snapshots = vec![];
+        for table in Table::ALL {
+            snapshots.push((table, tables.provider(table).await.unwrap()));
+        }
+        let (tables, lake) = (
+            Arc::new(Mutex::new(tables)),
+            Arc::new(Lake::new(snapshots, -1)),
+        );
+        let ground = Ground {
+            folder: Arc::new(Folder::open(data.path()).unwrap()),
+            tables: tables.clone(),
+            lake: lake.clone(),
+            observer: Observer::default(),
+        };
+        Self {
+            upkeep: Upkeep::new(ground, settings).unwrap(),
+            tables,
+            lake,
+            _data: data,
+        }
+    }
+
+    /// As the writer and then the committer do it.
+    async fn take(&self, collector: &str, segment: i64, batch: RecordBatch) {
+        let table = Table::Distributions;
+        self.lake.push(segment, [(table, batch.clone())]).unwrap();
+        loop {
+            let mut tables = self.tables.lock().await;
+            let batches = vec![batch.clone()];
+            let committed = tables
+                .append_once(table, (collector, segment), batches)
+                .await;
+            if let Err(error) = committed {
+                eprintln!("again, as the committer does: {error}");
+                continue;
+            }
+            let provider = tables.provider(table).await.unwrap();
+            tables.shown([table]);
+            self.lake.publish([(table, provider)], segment);
+            return;
+        }
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::new(Arc::clone(&self.lake), EngineLimits::default()).unwrap()
+    }
+
+    async fn files(&self) -> usize {
+        let mut tables = self.tables.lock().await;
+        tables.latest(Table::Distributions).await.unwrap();
+        tables.files(Table::Distributions)
+    }
+}
+
+/// Rows, windows of which no other is the same, and records.
+async fn counted(engine: &Engine) -> serde_json::Value {
+    let sql = "SELECT coalesce(sum(n), 0), count(*), sum(records) FROM (SELECT device, time, count(*) AS n, \
+               sum(count) AS records FROM distributions GROUP BY device, time)";
+    json!(engine.query_outside(sql).await.unwrap().rows[0])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_looks_on_while_files_are_joined_sees_every_row_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Arc::new(Yard::over(folder.path(), settings()).await);
+    let (done, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let sent = Arc::new(AtomicUsize::new(0));
+    let reader = tokio::spawn({
+        let (yard, done, asked, sent) = (yard.clone(), done.clone(), asked.clone(), sent.clone());
+        async move {
+            let engine = yard.engine();
+            while !done.load(SeqCst) {
+                let before = sent.load(SeqCst);
+                let rows = counted(&engine).await[0].as_u64().unwrap();
+                let rows = usize::try_from(rows).unwrap();
+                // Of the segment that is being taken all rows are seen, or none.
+                let possible = [
+                    before,
+                    before + 10,
+                    sent.load(SeqCst),
+                    sent.load(SeqCst) + 10,
+                ];
+                assert!(possible.contains(&rows), "{rows} of {possible:?}");
+                asked.fetch_add(1, SeqCst);
+            }
+        }
+    });
+    let keeper = tokio::spawn({
+        let (yard, done) = (yard.clone(), done.clone());
+        async move {
+            while !done.load(SeqCst) {
+                yard.upkeep
+                    .compact(Table::Distributions, NOW_US)
+                    .await
+                    .unwrap();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    for segment in 0..20 {
+        yard.take("collector", segment, minute(segment)).await;
+        sent.store(usize::try_from(segment + 1).unwrap() * 10, SeqCst);
+        // However slow the machine, the reader looks on during every segment.
+        let seen = asked.load(SeqCst);
+        while asked.load(SeqCst) < seen + 2 && !reader.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    done.store(true, SeqCst);
+    reader.await.unwrap();
+    keeper.await.unwrap();
+    yard.upkeep
+        .compact(Table::Distributions, NOW_US)
+        .await
+        .unwrap();
+    assert_eq!(counted(&yard.engine()).await, json!([200, 200, 400]));
+    assert!(yard.files().await < 6, "{} files", yard.files().await);
+    let mut tables = yard.tables.lock().await;
+    let last = tables.last_version(Table::Distributions, "collector").await;
+    assert_eq!(last.unwrap(), Some(19), "txn actions survive");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_collectors_write_and_keep_up_one_table_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tasks = vec![];
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        let yard = Yard::over(folder.path(), settings()).await;
+        tasks.push(tokio::spawn(async move {
+            let mut conflicts = 0;
+            for segment in 0..15 {
+                let of = i64::try_from(number).unwrap();
+                yard.take(name, segment, minute(segment * 2 + of)).await;
+                match yard.upkeep.compact(Table::Distributions, NOW_US).await {
+                    Err(UpkeepError::Delta(error)) if rewrite::is_conflict(&error) => {
+                        conflicts += 1;
+                    }
+                    other => other.unwrap(),
+                }
+            }
+            conflicts
+        }));
+    }
+    for task in tasks {
+        eprintln!("conflicts: {}", task.await.unwrap());
+    }
+    let yard = Yard::over(folder.path(), settings()).await;
+    assert_eq!(counted(&yard.engine()).await, json!([300, 300, 600]));
+}
+
+/// Delta itself lets both pass; then every row would be there twice.
+#[tokio::test]
+async fn of_two_that_join_the_same_files_the_second_begins_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (
+        Yard::over(folder.path(), settings()).await,
+        Yard::over(folder.path(), settings()).await,
+    );
+    for segment in 0..3 {
+        one.take("one", segment, minute(segment)).await;
+    }
+    let table = Table::Distributions;
+    let stale = two.tables.lock().await.latest(table).await.unwrap();
+    let group = live::files(&stale).unwrap();
+    one.upkeep.compact(table, NOW_US).await.unwrap();
+    let refused = two.upkeep.join(table, &stale, group).await.unwrap_err();
+    let UpkeepError::Delta(refused) = refused else {
+        panic!("{refused}");
+    };
+    assert!(rewrite::is_conflict(&refused), "{refused}");
+    two.upkeep.compact(table, NOW_US).await.unwrap();
+    let after = Yard::over(folder.path(), settings()).await;
+    assert_eq!(counted(&after.engine()).await, json!([30, 30, 60]));
+}
+
+#[tokio::test]
+async fn files_of_an_open_hour_and_large_ones_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    for segment in 0..4 {
+        yard.take("one", segment, minute(segment)).await;
+    }
+    yard.upkeep
+        .compact(Table::Distributions, HOUR - 1)
+        .await
+        .unwrap();
+    assert_eq!(yard.files().await, 4, "the hour is open");
+    let small = UpkeepSettings {
+        file_bytes: 100,
+        ..settings()
+    };
+    let careful = Yard::over(folder.path(), small).await;
+    careful
+        .upkeep
+        .compact(Table::Distributions, NOW_US)
+        .await
+        .unwrap();
+    assert_eq!(yard.files().await, 4, "files are large enough");
+    yard.upkeep
+        .compact(Table::Distributions, NOW_US)
+        .await
+        .unwrap();
+    assert_eq!(yard.files().await, 1);
+}
+
+/// Rows that are committed and still hot would be seen twice.
+#[tokio::test]
+async fn a_table_whose_rows_are_still_hot_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    for segment in 0..3 {
+        yard.take("one", segment, minute(segment)).await;
+    }
+    let table = Table::Distributions;
+    yard.lake.push(3, [(table, minute(3))]).unwrap();
+    let committed = {
+        let mut tables = yard.tables.lock().await;
+        // Then the commit to the next table fails, say.
+        tables.append_once(table, ("one", 3), vec![minute(3)]).await
+    };
+    assert!(committed.unwrap());
+    yard.upkeep.compact(table, NOW_US).await.unwrap();
+    assert_eq!(counted(&yard.engine()).await, json!([40, 40, 80]));
+    yard.take("one", 3, minute(3)).await;
+    assert_eq!(counted(&yard.engine()).await, json!([40, 40, 80]));
+}
+
+#[tokio::test]
+async fn days_that_are_kept_no_longer_go_as_a_whole_and_their_files_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    let table = Table::Distributions;
+    for day in 0..9 {
+        let row = window("device", HOUR + day * DAY_US, &[0.1]);
+        yard.take("one", day, rows::distributions(&[row]).unwrap())
+            .await;
+    }
+    // The last row is of today; seven days are kept before it.
+    let now_us = HOUR + 8 * DAY_US + HOUR_US;
+    let paths = |folder: &std::path::Path| {
+        let mut paths = vec![];
+        for day in std::fs::read_dir(folder.join("distributions")).unwrap() {
+            let day = day.unwrap().path();
+            if day.file_name().unwrap() != "_delta_log" {
+                paths.extend(
+                    std::fs::read_dir(day)
+                        .unwrap()
+                        .map(|file| file.unwrap().path()),
+                );
+            }
+        }
+        paths
+    };
+    let before = paths(folder.path());
+    yard.upkeep.retire(table, now_us).await.unwrap();
+    assert_eq!(counted(&yard.engine()).await, json!([8, 8, 8]));
+    assert_eq!(yard.files().await, 8);
+    assert_eq!(paths(folder.path()), before, "no file was written");
+    yard.upkeep.retire(Table::Events, now_us).await.unwrap();
+    // Vacuum holds the wall clock's file times against the time it is told.
+    let wall_us = crate::clock::SystemClock.now_us();
+    yard.upkeep.vacuum(table, wall_us).await.unwrap();
+    assert_eq!(paths(folder.path()).len(), 9, "somebody may still read it");
+    let orphan = before[0].with_file_name("part-left-behind.parquet");
+    std::fs::write(&orphan, b"a crash left this").unwrap();
+    yard.upkeep
+        .vacuum(table, wall_us + 2 * HOUR_US)
+        .await
+        .unwrap();
+    assert_eq!(paths(folder.path()).len(), 8);
+    assert!(!orphan.exists());
+    assert_eq!(counted(&yard.engine()).await, json!([8, 8, 8]));
+    let last = yard.tables.lock().await.last_version(table, "one").await;
+    assert_eq!(last.unwrap(), Some(8), "txn actions survive");
+}
