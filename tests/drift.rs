@@ -17,8 +17,8 @@ use crate::harness::{
 };
 
 /// Lanes of the reference; lanes that are judged against it.
-const QUIET: i64 = 60;
-const JUDGED: i64 = 30;
+pub(crate) const QUIET: i64 = 60;
+pub(crate) const JUDGED: i64 = 30;
 
 /// What the shift does to surprisal.
 pub(crate) const SHIFTED: f64 = 2.0;

@@ -22,6 +22,7 @@ mod observe;
 mod one_batch;
 mod pages;
 mod pressure;
+mod small_groups;
 mod under_load;
 
 // The rules of the repository.

@@ -4,7 +4,11 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, middleware};
 use fathomline_dashboard::Dashboard;
-use fathomline_queries::engine::Engine;
+use fathomline_queries::{
+    engine::Engine,
+    lake::Lake,
+    published::{Lanes, Publication},
+};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -209,9 +213,8 @@ impl Rooms {
         let alerts =
             Alerts::new(&config.alert, &database, &clock, observer).map_err(StartError::room)?;
         let opened = store::open(folder, config.store.clone(), observer.clone()).await?;
-        let engine = Engine::new(opened.lake, config.sql).map_err(StartError::room)?;
-        let engine = Arc::new(engine);
-        let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(Arc::clone(&engine)));
+        let (stored, engine) = engines(opened.lake, config, &clock)?;
+        let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(stored));
         let settings = WatchSettings {
             dashboard_url: Some(public_url(config, http)),
             ..config.watch.clone()
@@ -275,6 +278,29 @@ async fn check_retention(config: &Config, database: &Database) -> Result<(), Sta
     let span_us = span.map_err(StartError::room)?;
     let retention = config.store.upkeep.retention;
     retention.covers(span_us).map_err(StartError::room)
+}
+
+/// The engine of the detectors, which read what is stored, and that of every door, which reads what
+/// is published.
+fn engines(
+    lake: Arc<Lake>,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<Engine>, Arc<Engine>), StartError> {
+    let engine = |publication| {
+        let engine = Engine::new(Arc::clone(&lake), config.sql, publication);
+        engine.map(Arc::new).map_err(StartError::room)
+    };
+    let stored = engine(Publication::everything())?;
+    Ok((stored, engine(publication(config, clock))?))
+}
+
+/// Outputs of lanes that take nothing more, as the watcher closes them.
+fn publication(config: &Config, clock: &Arc<dyn Clock>) -> Publication {
+    let (cadence, clock) = (config.watch.cadence, Arc::clone(clock));
+    let closed = move || cadence.closed_until(clock.now_us());
+    let lanes = Lanes::of_width(cadence.lane_us, Arc::new(closed));
+    Publication::of_groups(config.watch.min_devices, lanes)
 }
 
 /// Host and Origin are checked before anything else looks at a request.

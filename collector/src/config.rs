@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use fathomline_queries::{drift::Policy, engine::EngineLimits};
+use fathomline_queries::{drift::Policy, engine::EngineLimits, published};
 use fathomline_wire::names::NOISED;
 
 use self::file::{
@@ -154,6 +154,10 @@ impl Config {
         let mut store = store(&raw)?;
         store.limits = limits(&raw.limits)?;
         let (watch, receiver) = (watch(&raw.drift)?, receiver(&raw.otlp)?);
+        let watch = WatchSettings {
+            min_devices: min_devices(raw.privacy.min_devices)?,
+            ..watch
+        };
         Ok(Self {
             data: raw.data.unwrap_or_else(|| PathBuf::from("fathomline-data")),
             http: raw.http.listen.unwrap_or_else(|| loopback(8330)),
@@ -305,6 +309,18 @@ fn sql(raw: &RawSql) -> Result<EngineLimits, ConfigError> {
         memory_bytes: count("sql.memory_bytes", raw.memory_bytes, defaults.memory_bytes)?,
         deadline: duration("sql.deadline", raw.deadline.as_deref(), "30s")?,
         rows_max: count("sql.rows_max", raw.rows_max, defaults.rows_max)?,
+    })
+}
+
+fn min_devices(value: Option<u32>) -> Result<u32, ConfigError> {
+    let devices = value.unwrap_or(published::MIN_DEVICES);
+    if (1..=published::MIN_DEVICES_MAX).contains(&devices) {
+        return Ok(devices);
+    }
+    Err(ConfigError::Value {
+        key: "privacy.min_devices",
+        value: devices.to_string(),
+        advice: "write a number from 1, which shows outputs of single devices, to 128; 5 is the default",
     })
 }
 

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use fathomline_queries::drift::{Policy, Reference, SeriesKey};
+use fathomline_queries::{
+    drift::{Lane, Policy, Reference, SeriesKey},
+    published,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -90,6 +93,7 @@ pub(crate) struct Control {
     cadence: Cadence,
     metrics: Vec<String>,
     policy: Policy,
+    min_devices: u32,
 }
 
 impl Control {
@@ -106,6 +110,7 @@ impl Control {
             cadence: settings.cadence,
             metrics: settings.metrics.clone(),
             policy: settings.policy.clone(),
+            min_devices: settings.min_devices,
         }
     }
 
@@ -131,6 +136,9 @@ impl Control {
                 from_us: span.from_us,
                 to_us: span.to_us,
             });
+        }
+        for (key, lanes) in &mut lanes {
+            keep_what_is_shown(lanes, &key.metric, self.min_devices);
         }
         let policy = self.policy.clone();
         let freeze = move || freeze_all(&lanes, &policy);
@@ -190,6 +198,16 @@ impl FreezeRequest {
         key.model == self.model
             && same(&self.service, &key.service)
             && same(&self.version, &key.version)
+    }
+}
+
+/// References are drawn beside what is published. One that held the lanes of few devices as well
+/// would tell of them by what it has more, so it is made of the others, where there are any. Where
+/// there are none, its own number of devices keeps it from being drawn.
+fn keep_what_is_shown(lanes: &mut Vec<Lane>, metric: &str, min_devices: u32) {
+    let shown = |lane: &Lane| published::shows(min_devices, metric, lane.devices);
+    if lanes.iter().any(shown) {
+        lanes.retain(shown);
     }
 }
 

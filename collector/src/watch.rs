@@ -30,7 +30,7 @@ pub(crate) mod tables;
 
 use std::time::Duration;
 
-use fathomline_queries::drift::Policy;
+use fathomline_queries::{drift::Policy, published};
 use fathomline_wire::names;
 
 pub(crate) use run::{Parts, Watcher};
@@ -57,6 +57,8 @@ pub(crate) struct WatchSettings {
     pub(crate) metrics: Vec<String>,
     /// How strict judging is; its `lane_us` equals the cadence's.
     pub(crate) policy: Policy,
+    /// Devices that a lane needs for its evidence to be told.
+    pub(crate) min_devices: u32,
     /// Where people reach the dashboard, for links in events.
     pub(crate) dashboard_url: Option<String>,
 }
@@ -70,6 +72,7 @@ impl WatchSettings {
             cadence,
             metrics: METRICS.map(str::to_owned).to_vec(),
             policy: Policy { lane_us, ..policy },
+            min_devices: published::MIN_DEVICES,
             dashboard_url: None,
         }
     }

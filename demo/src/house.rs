@@ -18,7 +18,7 @@ use crate::receiver::Secret;
 /// Width of a lane, in microseconds.
 pub const LANE_US: i64 = 5_000_000;
 /// Short lanes, so that a story takes minutes; the budget is shared by the demo's 21 series.
-const CONFIG: &str = "[drift]\nlane = \"5s\"\nseries_budget = 32\n";
+const CONFIG: &str = "[drift]\nlane = \"5s\"\nseries_budget = 32\n[privacy]\nmin_devices = 3\n";
 
 /// Where people want things.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ use deltalake_core::{DeltaTableBuilder, DeltaTableError, ensure_table_uri};
 use crate::{
     engine::{Engine, EngineLimits, QueryError},
     lake::{Lake, Snapshot},
+    published::Publication,
     schema::Table,
 };
 
@@ -35,11 +36,16 @@ pub enum OpenError {
     Engine(#[from] QueryError),
 }
 
-/// An engine over the committed rows of a data folder, as they are now.
+/// An engine over the committed rows of a data folder, as they are now, that shows what
+/// `publication` lets through.
 ///
 /// # Errors
 /// When the folder holds no tables of ours, or one cannot be read.
-pub async fn open(folder: &Path, limits: EngineLimits) -> Result<Engine, OpenError> {
+pub async fn open(
+    folder: &Path,
+    limits: EngineLimits,
+    publication: Publication,
+) -> Result<Engine, OpenError> {
     let tables = folder.join("tables");
     if !tables.is_dir() {
         return Err(OpenError::NoTables(folder.to_owned()));
@@ -53,7 +59,8 @@ pub async fn open(folder: &Path, limits: EngineLimits) -> Result<Engine, OpenErr
             source: Box::new(error),
         })?);
     }
-    Ok(Engine::new(Arc::new(Lake::new(snapshots, -1)), limits)?)
+    let lake = Arc::new(Lake::new(snapshots, -1));
+    Ok(Engine::new(lake, limits, publication)?)
 }
 
 async fn snapshot(tables: &Path, table: Table) -> Result<Snapshot, DeltaTableError> {

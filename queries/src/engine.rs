@@ -31,7 +31,7 @@ pub use self::{
     answer::{Answer, AnswerColumn},
     bench::bench,
 };
-use crate::{catalog::Question, lake::Lake};
+use crate::{catalog::Question, lake::Lake, published::Publication};
 
 /// Longest query (64 KiB): more is a program, and planning cannot be interrupted.
 const SQL_BYTES_MAX: usize = 64 << 10;
@@ -128,17 +128,23 @@ impl QueryError {
 pub struct Engine {
     lake: Arc<Lake>,
     limits: EngineLimits,
+    publication: Publication,
     ours: SessionState,
     strangers: SessionState,
     admitted: Semaphore,
 }
 
 impl Engine {
-    /// An engine over `lake`.
+    /// An engine over `lake` that shows what `publication` lets through, to strangers and to our
+    /// own pages alike.
     ///
     /// # Errors
     /// When the limits cannot be set up.
-    pub fn new(lake: Arc<Lake>, limits: EngineLimits) -> Result<Self, QueryError> {
+    pub fn new(
+        lake: Arc<Lake>,
+        limits: EngineLimits,
+        publication: Publication,
+    ) -> Result<Self, QueryError> {
         let state = |caller| session::template(caller, limits.memory_bytes);
         Ok(Self {
             ours: state(Caller::Ours).map_err(|error| QueryError::run(&error))?,
@@ -146,12 +152,18 @@ impl Engine {
             admitted: Semaphore::new(STRANGERS_MAX),
             lake,
             limits,
+            publication,
         })
     }
 
     /// The lake that is asked.
     pub fn lake(&self) -> &Arc<Lake> {
         &self.lake
+    }
+
+    /// What is shown.
+    pub fn publication(&self) -> &Publication {
+        &self.publication
     }
 
     /// Answers a stranger's SQL, cut at the row limit.
@@ -165,10 +177,11 @@ impl Engine {
         check_length(sql)?;
         let context = self.session(&self.strangers)?;
         let (sql, limits) = (sql.to_owned(), self.limits);
+        let folds = self.publication.folds();
         self.in_time(async {
             let admitted = self.admitted.acquire().await;
             let _admitted = admitted.map_err(|error| QueryError::Failed(error.to_string()))?;
-            run(answer(context, sql, limits)).await
+            run(answer(context, sql, limits, folds)).await
         })
         .await
     }
@@ -191,7 +204,8 @@ impl Engine {
     /// A new session over one view of all tables.
     fn session(&self, template: &SessionState) -> Result<SessionContext, QueryError> {
         let view = self.lake.view();
-        session::over(template, &view).map_err(|error| QueryError::run(&error))
+        let tables = self.publication.tables(&view);
+        session::over(template, tables).map_err(|error| QueryError::run(&error))
     }
 
     /// Whoever waits gets an answer in time, even where the work does not yield for a while.
@@ -221,8 +235,12 @@ async fn answer(
     context: SessionContext,
     sql: String,
     limits: EngineLimits,
+    folds: bool,
 ) -> Result<Answer, QueryError> {
     let plan = plan(&context, &sql).await?;
+    if folds {
+        session::check_discreet(&plan).map_err(QueryError::Plan)?;
+    }
     session::check_bounded(&plan, PLAN_STEPS_MAX).map_err(QueryError::Plan)?;
     let frame = DataFrame::new(context.state(), plan);
     let mut answer = AnswerBuilder::new(frame.schema().as_arrow(), limits);

@@ -15,6 +15,7 @@ use fathomline_wire::{
 use crate::{
     engine::{Engine, EngineLimits},
     lake::Lake,
+    published::Publication,
     rows::{
         self, Clock, DeviceColumns, Distribution, DistributionRow, MeasurementKind, MeasurementRow,
         SpanKind, SpanRow, SpanStatus,
@@ -154,7 +155,7 @@ pub(crate) fn engine_over(
         (Table::Rollups, rows::rollups(&rollups).unwrap()),
     ];
     lake.push(0, batches).unwrap();
-    Engine::new(lake, EngineLimits::default()).unwrap()
+    Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap()
 }
 
 /// One count of one category.

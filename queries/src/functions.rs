@@ -19,9 +19,17 @@ mod packed;
 
 use std::sync::Arc;
 
-use datafusion::{common::Result, execution::FunctionRegistry};
+use datafusion::{arrow::array::ArrayRef, common::Result, execution::FunctionRegistry};
+use fathomline_wire::histogram::ExponentialHistogram;
 
+use self::groups::Sketch;
 pub(crate) use self::packed::unpack;
+
+/// The histogram in one row of a table's histogram columns, in the order of `histogram_merge`'s
+/// long form; none where `scale` is null.
+pub(crate) fn histogram(columns: &[ArrayRef], row: usize) -> Result<Option<ExponentialHistogram>> {
+    ExponentialHistogram::from_arguments(columns, row)
+}
 
 /// Makes the functions known to a session.
 pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {

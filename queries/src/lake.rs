@@ -19,6 +19,7 @@ use datafusion::{
     catalog::TableProvider,
 };
 
+pub(crate) use self::hot::as_stored;
 use self::{hot::HotRows, live::LiveTable};
 use crate::schema::Table;
 
@@ -153,8 +154,8 @@ impl Lake {
 }
 
 impl View {
-    /// The tables of this view, ready to be registered with a session.
-    pub fn tables(&self) -> Vec<Snapshot> {
+    /// The tables of this view as they are stored; what strangers see of them is `published`'s.
+    pub(crate) fn tables(&self) -> Vec<Snapshot> {
         let live = self.tables.iter().map(|(table, cold)| {
             let hot = self
                 .log
@@ -190,7 +191,7 @@ impl View {
                 .get(&table)
                 .ok_or(LakeError::NoTable(table.name()))?
                 .schema();
-            let batch = hot::as_stored(&batch, &stored).map_err(|source| LakeError::Schema {
+            let batch = as_stored(&batch, &stored).map_err(|source| LakeError::Schema {
                 table: table.name(),
                 source,
             })?;

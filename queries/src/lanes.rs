@@ -35,15 +35,20 @@ pub struct SeriesLane {
     pub devices: u64,
 }
 
-/// Lanes that closed in the span, of every series of `metrics`.
+/// Lanes that closed in the span, of every series of `metrics`, small groups as they are: judging
+/// needs them, and says nothing of them that is not published.
 ///
 /// # Errors
-/// When the engine's limits are reached.
+/// When the engine folds small groups, or its limits are reached.
 pub async fn closed(
     engine: &Engine,
     span: Span,
     metrics: &[&str],
 ) -> Result<Vec<SeriesLane>, QueryError> {
+    if engine.publication().folds() {
+        let folded = "lanes are judged as they are stored; ask an engine that shows everything";
+        return Err(QueryError::Failed(folded.to_owned()));
+    }
     let mut parameters = span.parameters();
     parameters.push(("metrics", texts(metrics)));
     let batches = engine.ask(&LANES, parameters).await?;

@@ -8,6 +8,7 @@
 //! | [`schema`] | names and types of every stored column |
 //! | [`rows`] | the same as plain structs; rows to Arrow, device rows to cohort increments |
 //! | [`lake`] | one atomic view of committed and hot rows |
+//! | [`published`] | what of the stored rows may be shown |
 //! | [`engine`] | runs SQL over one view, reading only, bounded in time and memory |
 //! | [`catalog`] | the files of `sql/`, each one question |
 //! | [`lanes`], [`series`], [`fleet`], [`verdict`], [`event`] | typed answers, a module a noun |
@@ -27,6 +28,7 @@ pub mod fleet;
 mod functions;
 pub mod lake;
 pub mod lanes;
+pub mod published;
 mod row;
 pub mod rows;
 pub mod schema;

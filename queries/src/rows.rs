@@ -1,13 +1,15 @@
 //! Rows as plain structs: what the write-ahead log holds and what becomes Arrow.
 //!
 //! In: what intake admitted, what the watcher judged. Out: Arrow batches in the exact schema of
-//! `schema.rs` (`rows/batch.rs`), and the cohort increments that device rows add up to
-//! (`rows/rollup.rs`). Times are microseconds since the Unix epoch. Never: a clock, IO.
+//! `schema.rs` (`rows/batch.rs`) and back (`rows/stored.rs`), and the cohort increments that device
+//! rows add up to (`rows/rollup.rs`). Times are microseconds since the Unix epoch. Never: a clock,
+//! IO.
 
 mod batch;
 mod devices;
 mod rollup;
 mod spans;
+mod stored;
 
 use fathomline_wire::histogram::{ExplicitHistogram, ExponentialHistogram};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ pub use batch::{RowError, distributions, events, measurements, rollups, verdicts
 pub use devices::DeviceSketch;
 pub use rollup::{lane_end, rollup};
 pub use spans::{SpanKind, SpanRow, SpanStatus, spans};
+pub(crate) use stored::rollups as stored_rollups;
 
 /// Whether a row's time can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -35,7 +35,7 @@ pub(crate) fn committed_in(house: &House, table: &str) -> i64 {
         names::OUTPUT_SURPRISAL
     );
     let (succeeded, printed) =
-        house.command_line(&["sql", &sql, "--data", &data, "--format", "json"]);
+        house.command_line(&["sql", &sql, "--data", &data, "--raw", "--format", "json"]);
     assert!(succeeded, "fathomline sql --data: {printed}");
     let mut numbers = printed
         .split(|c: char| !c.is_ascii_digit())

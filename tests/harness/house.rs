@@ -32,6 +32,17 @@ pub(crate) struct Settings {
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
+impl Settings {
+    /// The configuration file. Fleets of tests are small, so that one device is a group unless a
+    /// test says otherwise.
+    fn text(&self) -> String {
+        match self.config.contains("[privacy]") {
+            true => self.config.clone(),
+            false => format!("{}\n[privacy]\nmin_devices = 1\n", self.config),
+        }
+    }
+}
+
 /// A collector with its data.
 pub(crate) struct House {
     folder: TempDir,
@@ -96,7 +107,7 @@ impl House {
 
     fn command(&self) -> Command {
         let config = self.folder.path().join("fathomline.toml");
-        fs::write(&config, &self.settings.config).unwrap();
+        fs::write(&config, self.settings.text()).unwrap();
         let log = OpenOptions::new()
             .create(true)
             .append(true)

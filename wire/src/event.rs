@@ -65,21 +65,22 @@ pub struct VerdictChanged {
     pub window: Span,
     /// Estimate of when the change began, RFC 3339 in UTC.
     pub since: Option<String>,
-    /// Evidence on the scale of the threshold (ln of the e-CUSUM mean).
-    pub score: f64,
+    /// Evidence on the scale of the threshold (ln of the e-CUSUM mean); none where the window's
+    /// devices are too few to tell of their outputs.
+    pub score: Option<f64>,
     /// The limit the score crossed.
     pub threshold: f64,
     /// How the verdict was reached.
     pub method: String,
     /// Inferences in the window.
     pub count: u64,
-    /// What they are worth once clustering is taken into account.
-    pub effective_count: f64,
+    /// What they are worth once clustering is taken into account; none as for the score.
+    pub effective_count: Option<f64>,
     /// Devices that reported in the window.
     pub devices: u64,
     /// Hash of the frozen reference.
     pub reference: String,
-    /// The leading stream in words, with expected and current share.
+    /// The leading stream in words, with expected and current share, or why it is not told.
     pub evidence: String,
     /// Where a person can look.
     pub link: Option<String>,

@@ -271,6 +271,38 @@ pub const METRICS: [Metric; 34] = [
     plain(DEVICE_CLOCK_OFFSET, "s", Kind::Gauge),
 ];
 
+/// Beginnings of names that speak of speed, volume, energy or health, whoever sends them.
+pub const PER_DEVICE_PREFIXES: [&str; 7] = [
+    "gen_ai.client.",
+    "gen_ai.server.",
+    "fathomline.device.",
+    "system.",
+    "process.",
+    "hw.",
+    "http.",
+];
+
+/// Metrics of speed, energy and health beside those that [`PER_DEVICE_PREFIXES`] name. Probes are
+/// about the device's weights: their prompts are fixed.
+pub const PER_DEVICE: [&str; 4] = [
+    INFERENCE_ENERGY,
+    MODEL_LOAD_DURATION,
+    PROBE_DISTANCE,
+    PROBE_MISMATCH,
+];
+
+/// Whether metric `name` may be shown for a single device: speed, volume, energy and health may.
+/// What came in, what a model made of it and what people said of that may not, and neither may a
+/// name that nobody here knows. [`DEVICE_ALARM`] is a judgement about outputs.
+pub fn shown_per_device(name: &str) -> bool {
+    let exact = name.strip_suffix(NOISED).unwrap_or(name);
+    exact != DEVICE_ALARM
+        && (PER_DEVICE.contains(&exact)
+            || PER_DEVICE_PREFIXES
+                .iter()
+                .any(|prefix| exact.starts_with(prefix)))
+}
+
 /// The contract's entry for `name`, if it is one of ours.
 pub fn metric(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
@@ -306,6 +338,34 @@ mod tests {
             assert!(!metric.name.ends_with("_total"));
             assert!(metric.category.is_some() || metric.kind != Kind::Category);
         }
+    }
+
+    #[test]
+    fn what_is_said_and_made_of_it_is_not_shown_per_device() {
+        let hidden: Vec<_> = METRICS
+            .iter()
+            .map(|metric| metric.name)
+            .filter(|name| !shown_per_device(name))
+            .collect();
+        let expected = [
+            OUTPUT_SURPRISAL,
+            OUTPUT_ENTROPY,
+            OUTPUT_UNCERTAINTY,
+            OUTPUT_MARGIN,
+            OUTPUT_REPETITION,
+            INPUT_SURPRISAL,
+            INPUT_SCRIPT,
+            OUTPUT_FINISH,
+            OUTPUT_LABEL,
+            FEEDBACK,
+            EMBEDDING_PROJECTION,
+            OUTPUT_VALIDITY,
+            DEVICE_ALARM,
+        ];
+        assert_eq!(hidden, expected);
+        assert!(shown_per_device("fathomline.inference.energy.noised"));
+        assert!(!shown_per_device("fathomline.output.surprisal.noised"));
+        assert!(!shown_per_device("somebody.else"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Story<'a> {
     pub(crate) verdict: &'a Verdict,
     pub(crate) revision: i32,
     pub(crate) change: Change,
+    /// Why the evidence is not told, if it is not.
+    pub(crate) withheld: Option<&'a str>,
     /// Where people reach the dashboard.
     pub(crate) dashboard_url: Option<&'a str>,
 }
@@ -97,15 +99,21 @@ impl Story<'_> {
                 end: rfc3339(verdict.end_us),
             },
             since: verdict.since_us.map(rfc3339),
-            score: verdict.score,
+            score: self.told(verdict.score),
             threshold: verdict.threshold,
             method: verdict.method.clone(),
             count: verdict.count,
-            effective_count: verdict.effective_count,
+            effective_count: self.told(verdict.effective_count),
             devices: verdict.devices,
             reference: verdict.reference.clone(),
-            evidence: evidence(verdict),
+            evidence: self
+                .withheld
+                .map_or_else(|| evidence(verdict), str::to_owned),
         }
+    }
+
+    fn told(&self, number: f64) -> Option<f64> {
+        self.withheld.is_none().then_some(number)
     }
 }
 

@@ -5,7 +5,9 @@ use axum::{
     http::{Request, header},
 };
 use datafusion::datasource::MemTable;
-use fathomline_queries::{drift::Policy, engine::EngineLimits, lake::Lake, schema::Table};
+use fathomline_queries::{
+    drift::Policy, engine::EngineLimits, lake::Lake, published::Publication, schema::Table,
+};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -36,7 +38,9 @@ fn state(folder: &std::path::Path) -> ApiState {
         access: Arc::new(Access::open(folder, database.clone(), Rules::default()).unwrap()),
         control: Arc::new(control),
         database,
-        engine: Arc::new(Engine::new(lake, EngineLimits::default()).unwrap()),
+        engine: Arc::new(
+            Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap(),
+        ),
         store: StoreHealth::good(),
         observer: Observer::default(),
     }

@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use fathomline_queries::{
     committed,
     engine::{Answer, EngineLimits},
+    published::{Lanes, MIN_DEVICES, MIN_DEVICES_MAX, Publication},
 };
 use serde_json::{Value, json};
 
@@ -32,6 +33,13 @@ pub(crate) struct Sql {
     /// Read a data folder instead: committed rows only.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// With --data: rows of single devices and outputs of small groups, too, as they are stored.
+    #[arg(long, requires = "data")]
+    raw: bool,
+    /// With --data: devices that a group needs for its outputs to be shown by themselves.
+    #[arg(long, value_name = "NUMBER", default_value_t = MIN_DEVICES, requires = "data",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MIN_DEVICES_MAX)))]
+    min_devices: u32,
     /// Environment variable that holds a token, where reading needs one.
     #[arg(long, value_name = "NAME", default_value = "FATHOMLINE_TOKEN")]
     token_env: String,
@@ -83,10 +91,20 @@ impl Sql {
             None => self.asked().await,
             Some(folder) => {
                 remark("committed rows only; what waits in the collector's log is not seen");
-                let engine = committed::open(folder, EngineLimits::default()).await?;
+                let publication = self.publication();
+                let engine = committed::open(folder, EngineLimits::default(), publication).await?;
                 Ok(engine.query_outside(&self.query).await?)
             }
         }
+    }
+
+    /// Whoever can read the folder may see all of it; the fold keeps them from doing so unawares.
+    /// No lane is open: what is asked are files.
+    fn publication(&self) -> Publication {
+        if self.raw {
+            return Publication::everything();
+        }
+        Publication::of_groups(self.min_devices, Lanes::every())
     }
 
     async fn asked(&self) -> anyhow::Result<Answer> {

@@ -17,6 +17,7 @@ pub(super) struct RawConfig {
     pub(super) retention: RawRetention,
     pub(super) limits: RawLimits,
     pub(super) sql: RawSql,
+    pub(super) privacy: RawPrivacy,
     pub(super) drift: RawDrift,
     pub(super) alert: RawAlert,
 }
@@ -48,6 +49,13 @@ pub(super) struct RawOtlp {
     pub(super) connections_max: Option<u64>,
     pub(super) idle_timeout: Option<String>,
     pub(super) body_timeout: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawPrivacy {
+    /// Devices that a group needs for its outputs to be shown by themselves.
+    pub(super) min_devices: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -17,6 +17,7 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(config.watch.cadence.lateness_us, 120_000_000);
     assert_eq!(config.watch.policy, Policy::default());
     assert!(config.alert.endpoints.is_empty() && !config.alert.allow_internal);
+    assert_eq!(config.watch.min_devices, 5);
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl Group {
 mod tests {
     use fathomline_queries::{
         engine::{Engine, EngineLimits},
+        published::Publication,
         rows::{self, EventRow},
     };
 
@@ -160,7 +161,12 @@ mod tests {
             snapshots.push((table, tables.provider(table).await.unwrap()));
         }
         let lake = Arc::new(Lake::new(snapshots, 0));
-        let engine = Engine::new(Arc::clone(&lake), EngineLimits::default()).unwrap();
+        let engine = Engine::new(
+            Arc::clone(&lake),
+            EngineLimits::default(),
+            Publication::everything(),
+        )
+        .unwrap();
         let tables = Arc::new(Mutex::new(tables));
         let control = ControlTables::new(tables, lake, Duration::from_secs(3600));
         (Arc::new(control), engine)

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use fathomline_queries::{
     drift::{Detector, Distances, Lane, Leading, Reference, SeriesKey, Verdict, VerdictState},
+    published,
     rows::{EventRow, VerdictRow},
 };
 use serde::Serialize;
@@ -63,6 +64,9 @@ struct Evidence<'a> {
     distances: Option<&'a Distances>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shortfall: Option<&'a str>,
+    /// Why the rest is not told, where the lane's devices are too few.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld: Option<&'a str>,
     /// Records of recent lanes that arrived too late to be judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     late_records: Option<i64>,
@@ -94,11 +98,11 @@ pub(super) fn judge(
     plan: Plan,
     lanes: &SeriesLanes,
     policy: &str,
-    dashboard_url: Option<&str>,
+    telling: Telling<'_>,
 ) -> Result<Judged, JudgeError> {
     let mut judging = Judging {
         plan,
-        dashboard_url,
+        telling,
         judged: Judged::default(),
     };
     for (key, lanes) in lanes {
@@ -107,9 +111,30 @@ pub(super) fn judge(
     judging.end(policy)
 }
 
+/// How what was judged is told.
+#[derive(Clone, Copy)]
+pub(super) struct Telling<'a> {
+    /// Where people reach the dashboard.
+    pub(super) dashboard_url: Option<&'a str>,
+    /// Devices that a lane needs for the evidence to be told.
+    pub(super) min_devices: u32,
+}
+
+impl Telling<'_> {
+    /// Why the evidence of a lane is not told, if it is not.
+    fn withheld(self, metric: &str, devices: u64) -> Option<String> {
+        let min_devices = self.min_devices;
+        (!published::shows(min_devices, metric, devices)).then(|| {
+            format!(
+                "not told of {devices} devices; outputs are told of {min_devices} or more (privacy.min_devices)"
+            )
+        })
+    }
+}
+
 struct Judging<'a> {
     plan: Plan,
-    dashboard_url: Option<&'a str>,
+    telling: Telling<'a>,
     judged: Judged,
 }
 
@@ -152,9 +177,12 @@ impl Judging<'_> {
             .insert((series.to_owned(), lane.end_us), count);
         let revision = self.next_revision(series, lane.end_us);
         self.alert(key, series, &verdict, revision)?;
+        let withheld = self.telling.withheld(&key.metric, lane.devices);
+        let told = withheld.is_none();
         let evidence = Evidence {
-            leading: verdict.leading.as_ref(),
-            distances: verdict.distances.as_ref(),
+            leading: verdict.leading.as_ref().filter(|_| told),
+            distances: verdict.distances.as_ref().filter(|_| told),
+            withheld: withheld.as_deref(),
             shortfall: verdict.shortfall.as_deref(),
             late_records: self.late_records(series),
             reference: Some(ReferenceSpan::of(&watched.reference)),
@@ -162,7 +190,7 @@ impl Judging<'_> {
         let row = VerdictRow {
             revision,
             evidence: serde_json::to_string(&evidence)?,
-            ..row(key, series, &verdict)
+            ..row(key, series, &verdict, told)
         };
         self.judged.verdicts.push(row);
         Ok(())
@@ -189,12 +217,14 @@ impl Judging<'_> {
         let Some(change) = change else {
             return Ok(());
         };
+        let withheld = self.telling.withheld(&key.metric, verdict.devices);
         let story = Story {
             key,
             verdict,
             revision,
             change,
-            dashboard_url: self.dashboard_url,
+            withheld: withheld.as_deref(),
+            dashboard_url: self.telling.dashboard_url,
         };
         self.judged.events.push(story.event()?);
         Ok(())
@@ -211,6 +241,7 @@ impl Judging<'_> {
             leading: None,
             distances: None,
             shortfall: Some(&shortfall),
+            withheld: None,
             late_records: None,
             reference: None,
         };
@@ -288,8 +319,9 @@ fn shortfall(unwatched: Option<Unwatched>) -> String {
     }
 }
 
-fn row(key: &SeriesKey, series: &str, verdict: &Verdict) -> VerdictRow {
+fn row(key: &SeriesKey, series: &str, verdict: &Verdict, told: bool) -> VerdictRow {
     let decided = verdict.state != VerdictState::Undecided;
+    let told = told && decided;
     VerdictRow {
         time: verdict.end_us,
         series: series.to_owned(),
@@ -302,10 +334,10 @@ fn row(key: &SeriesKey, series: &str, verdict: &Verdict) -> VerdictRow {
         revision: 0,
         state: verdict.state.name().to_owned(),
         method: verdict.method.clone(),
-        score: decided.then_some(verdict.score),
+        score: told.then_some(verdict.score),
         threshold: decided.then_some(verdict.threshold),
         count: signed(verdict.count),
-        effective_count: decided.then_some(verdict.effective_count),
+        effective_count: told.then_some(verdict.effective_count),
         devices: signed(verdict.devices),
         since: verdict.since_us,
         reference: Some(verdict.reference.clone()),

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     WatchSettings,
     forward::{ControlRows, Forwarder},
-    judge::{self, Judged},
+    judge::{self, Judged, Telling},
     lanes::{Asked, LaneSource, LanesError},
     plan::{self, Cache, Plan},
     schedule::Span,
@@ -138,7 +138,11 @@ impl Watcher {
         let found = self.parts.lanes.lanes(asked).await;
         let lanes = found.map_err(|source| TickError::Lanes { to_us, source })?;
         let policy = plan::policy_text(&settings.policy);
-        let judged = judge::judge(plan, &lanes, &policy, settings.dashboard_url.as_deref())
+        let telling = Telling {
+            dashboard_url: settings.dashboard_url.as_deref(),
+            min_devices: settings.min_devices,
+        };
+        let judged = judge::judge(plan, &lanes, &policy, telling)
             .map_err(|source| TickError::Judge { to_us, source })?;
         tell(&judged);
         let told = !judged.events.is_empty();

@@ -17,6 +17,7 @@ pub(super) struct Evidence {
     pub(super) leading: Option<Leading>,
     pub(super) distances: Option<Distances>,
     pub(super) shortfall: Option<String>,
+    pub(super) withheld: Option<String>,
     pub(super) late_records: Option<i64>,
     pub(super) reference: Option<ReferenceSpan>,
 }
@@ -40,8 +41,11 @@ impl Evidence {
     /// The one sentence that says what moved, or what is missing. What is closest to a page while
     /// nothing drifts is no drift, and the sentence says so.
     pub(super) fn sentence(&self, state: State) -> String {
-        match (&self.shortfall, &self.leading) {
-            (Some(shortfall), _) => shortfall.clone(),
+        match (
+            self.shortfall.as_ref().or(self.withheld.as_ref()),
+            &self.leading,
+        ) {
+            (Some(sentence), _) => sentence.clone(),
             (None, Some(leading)) if state == State::Drifting => moved(leading),
             (None, Some(leading)) => format!("within tolerance; closest: {}", moved(leading)),
             (None, None) => "within tolerance".to_owned(),
@@ -99,6 +103,10 @@ mod tests {
         );
         evidence.shortfall = Some("no reference".to_owned());
         assert_eq!(evidence.sentence(State::Undecided), "no reference");
+        evidence.shortfall = None;
+        evidence.withheld = Some("not told of 3 devices".to_owned());
+        let withheld = evidence.sentence(State::Drifting);
+        assert_eq!(withheld, "not told of 3 devices");
         assert_eq!(
             Evidence::default().sentence(State::Steady),
             "within tolerance"

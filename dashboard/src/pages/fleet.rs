@@ -40,6 +40,8 @@ struct FleetPage {
     grid: Vec<GridLine>,
     happened: Vec<Happened>,
     otlp_url: String,
+    /// Said where outputs of few devices are not shown by themselves.
+    folded: Option<String>,
     /// Said when devices have fallen silent.
     stale: Option<String>,
 }
@@ -130,9 +132,19 @@ fn page(
             .collect(),
         happened: happened::lines(events, None, &visit.url),
         otlp_url: dashboard.otlp_url.clone(),
+        folded: folded(dashboard.engine.publication().min_devices()),
         stale: stale(&overview, dashboard, visit),
         shell: Shell::new(visit, "Fleet", "fleet", "/"),
     }
+}
+
+fn folded(min_devices: u32) -> Option<String> {
+    (min_devices > 1).then(|| {
+        format!(
+            "Surprisal and feedback of fewer than {min_devices} devices are shown together as \
+             other, or not at all, and once their lane has closed."
+        )
+    })
 }
 
 fn cohort_of(line: &FleetLine) -> CohortName {

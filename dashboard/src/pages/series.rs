@@ -11,7 +11,7 @@ use axum::{
 };
 use fathomline_queries::{
     drift::Reference,
-    event,
+    event, published,
     rows::VerdictRow,
     series::{self, Series, SeriesSpan, Span, TrendPoint},
     verdict,
@@ -132,6 +132,9 @@ async fn found(
         Some(hash) => dashboard.control.reference(hash).await?,
         None => None,
     };
+    let min_devices = dashboard.engine.publication().min_devices();
+    let shown = |devices| published::shows(min_devices, &verdict.metric, devices);
+    let reference = reference.filter(|reference| shown(reference.devices()));
     let (engine, key) = (&dashboard.engine, series_of(&verdict));
     let current_span = current_span(&verdict, dashboard.lane_us);
     let step_us = step(visit.span);
@@ -196,8 +199,14 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
         facts: facts(&found, visit.now_us),
         advice: advice(state, &found, visit),
         overlay_missing: match found.reference {
+            None if found.verdict.reference.is_some() => {
+                "Its reference is of too few devices to be drawn, or is gone."
+            }
             None => "There is no reference to hold it against yet.",
-            Some(_) => "There is nothing in these lanes to hold against the reference.",
+            Some(_) => {
+                "There is nothing in these lanes to hold against the reference, or too few devices \
+                 reported for their outputs to be shown."
+            }
         },
         overlay,
         score: charts::score_of(&found, visit),

@@ -14,6 +14,7 @@ use fathomline_queries::{
     drift::{Lane, Policy, Reference, SeriesKey, Summary},
     engine::{Engine, EngineLimits},
     lake::Lake,
+    published::Publication,
     rows::{
         self, Clock, DeviceColumns, Distribution, DistributionRow, EventRow, MeasurementKind,
         MeasurementRow, VerdictRow,
@@ -46,7 +47,7 @@ pub(crate) fn closed_router() -> Router {
 }
 
 fn dashboard(open: bool) -> Dashboard {
-    let engine = Engine::new(lake(), EngineLimits::default()).unwrap();
+    let engine = Engine::new(lake(), EngineLimits::default(), Publication::everything()).unwrap();
     Dashboard {
         engine: Arc::new(engine),
         control: Arc::new(Collector { open }),

@@ -28,7 +28,13 @@ async fn folder() -> tempfile::TempDir {
 #[tokio::test]
 async fn committed_rows_are_answered_from_the_files() {
     let folder = folder().await;
-    let engine = open(folder.path(), EngineLimits::default()).await.unwrap();
+    let engine = open(
+        folder.path(),
+        EngineLimits::default(),
+        Publication::everything(),
+    )
+    .await
+    .unwrap();
     let sql = "SELECT device, count, sum, pos_counts FROM distributions WHERE time < now()";
     let answer = engine.query_outside(sql).await.unwrap();
     assert_eq!(json!(answer.rows[0][..3]), json!(["a", 2, 3.0]));
@@ -46,10 +52,14 @@ async fn committed_rows_are_answered_from_the_files() {
 #[tokio::test]
 async fn a_folder_without_tables_says_what_to_name_instead() {
     let folder = tempfile::tempdir().unwrap();
-    let error = open(folder.path(), EngineLimits::default())
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = open(
+        folder.path(),
+        EngineLimits::default(),
+        Publication::everything(),
+    )
+    .await
+    .unwrap_err()
+    .to_string();
     assert!(error.contains("fathomline serve --data"), "{error}");
 }
 
@@ -57,9 +67,13 @@ async fn a_folder_without_tables_says_what_to_name_instead() {
 async fn a_missing_table_is_named() {
     let folder = folder().await;
     std::fs::remove_dir_all(folder.path().join("tables/rollups")).unwrap();
-    let error = open(folder.path(), EngineLimits::default())
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = open(
+        folder.path(),
+        EngineLimits::default(),
+        Publication::everything(),
+    )
+    .await
+    .unwrap_err()
+    .to_string();
     assert!(error.contains("table rollups"), "{error}");
 }

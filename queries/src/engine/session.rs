@@ -21,7 +21,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::{functions, lake::View};
+use crate::{functions, lake::Snapshot};
 
 const CATALOG: &str = "fathomline";
 const SCHEMA: &str = "public";
@@ -138,10 +138,30 @@ fn unbounded_call(expression: &Expr) -> Option<String> {
     }
 }
 
+/// Why a stranger's plan is not run where small groups are folded, if it is not: running it to
+/// measure it, or showing file statistics, would count rows that are not published.
+pub(super) fn check_discreet(plan: &LogicalPlan) -> Result<(), String> {
+    let tells = match plan {
+        LogicalPlan::Analyze(_) => true,
+        LogicalPlan::Explain(explain) => explain.verbose || explain.show_statistics == Some(true),
+        _ => false,
+    };
+    match tells {
+        true => Err(
+            "it would tell of rows that are not published; use EXPLAIN without ANALYZE or VERBOSE"
+                .to_owned(),
+        ),
+        false => Ok(()),
+    }
+}
+
 /// A session over the tables of one view.
-pub(super) fn over(template: &SessionState, view: &View) -> Result<SessionContext> {
+pub(super) fn over(
+    template: &SessionState,
+    tables: impl IntoIterator<Item = Snapshot>,
+) -> Result<SessionContext> {
     let schema = MemorySchemaProvider::new();
-    for (table, provider) in view.tables() {
+    for (table, provider) in tables {
         schema.register_table(table.name().into(), provider)?;
     }
     let catalog = MemoryCatalogProvider::new();

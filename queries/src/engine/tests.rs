@@ -29,7 +29,7 @@ fn engine() -> Engine {
 }
 
 fn engine_with(limits: EngineLimits) -> Engine {
-    Engine::new(empty_lake(), limits).unwrap()
+    Engine::new(empty_lake(), limits, Publication::everything()).unwrap()
 }
 
 #[tokio::test]
@@ -96,7 +96,12 @@ async fn nothing_can_be_written_whatever_the_wording() {
     )
     .await;
     let lake = Lake::new([(table, delta.table_provider().await.unwrap())], 0);
-    let engine = Engine::new(Arc::new(lake), EngineLimits::default()).unwrap();
+    let engine = Engine::new(
+        Arc::new(lake),
+        EngineLimits::default(),
+        Publication::everything(),
+    )
+    .unwrap();
     let target = folder.path().join("stolen.csv");
     let copy = format!(
         "COPY (SELECT * FROM distributions) TO '{}' STORED AS CSV",

@@ -86,7 +86,7 @@ fn join_like_sizes(kept: &mut Vec<RecordBatch>, batch: RecordBatch) -> Result<()
 }
 
 /// The batch in the types of `schema`, columns found by name.
-pub(super) fn as_stored(
+pub(crate) fn as_stored(
     batch: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {

@@ -5,6 +5,7 @@ use crate::{
     engine::EngineLimits,
     event,
     examples::empty_lake,
+    published::Publication,
     rows::{self, EventRow},
     schema::Table,
 };
@@ -54,7 +55,7 @@ fn engine() -> Engine {
         (Table::Events, rows::events(&[event]).unwrap()),
     ];
     lake.push_control(4, batches).unwrap();
-    Engine::new(lake, EngineLimits::default()).unwrap()
+    Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap()
 }
 
 #[tokio::test]

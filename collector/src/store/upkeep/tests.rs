@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use datafusion::arrow::record_batch::RecordBatch;
 use fathomline_queries::{
     engine::{Engine, EngineLimits},
+    published::Publication,
     rows::{self, Clock as RowClock, DeviceColumns, Distribution, DistributionRow},
 };
 use fathomline_wire::histogram::ExponentialHistogram;
@@ -128,7 +129,12 @@ impl Yard {
     }
 
     fn engine(&self) -> Engine {
-        Engine::new(Arc::clone(&self.lake), EngineLimits::default()).unwrap()
+        Engine::new(
+            Arc::clone(&self.lake),
+            EngineLimits::default(),
+            Publication::everything(),
+        )
+        .unwrap()
     }
 
     async fn files(&self) -> usize {

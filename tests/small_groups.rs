@@ -1,0 +1,253 @@
+//! Every door of ours tells of outputs only what at least `privacy.min_devices` devices have in
+//! common. A class of two devices sends values that nobody else has; they are looked for behind
+//! every door there is, and a door that this list does not know fails it. The data folder is the
+//! operator's: `--raw` finds the values, so the search can see.
+
+use fathomline_wire::names;
+use serde_json::json;
+
+use crate::{
+    drift::{JUDGED, QUIET, judged, states},
+    harness::{
+        clock::until,
+        device::{Device, Span},
+        fleet::{Fleet, LANE_US},
+        house::{House, Settings},
+        sink::Sink,
+        workspace,
+    },
+};
+
+/// Smallest and largest value of every window of the small class: they stand as they are in
+/// whatever shows one of its histograms.
+const MARKS: [f64; 2] = [7777.25, 97_777.25];
+
+/// What the doors answer: paths that people and programs read.
+const READ: [&str; 9] = [
+    "/",
+    "/drift",
+    "/drift/{series}",
+    "/api/v1/references",
+    "/api/v1/verdicts",
+    "/api/v1/deliveries",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+];
+
+/// Asked with SQL, or without anything to tell of devices.
+const OTHERWISE: [&str; 2] = ["/api/v1/sql", "/assets/{name}"];
+
+fn house(sink: &Sink) -> House {
+    let config = format!(
+        "[store]\nseal_after = \"1s\"\n[privacy]\nmin_devices = 5\n\
+         [drift]\nlane = \"1s\"\nseries_budget = 32\n{}",
+        sink.config()
+    );
+    House::with(Settings {
+        config,
+        ..Settings::default()
+    })
+}
+
+/// Two devices whose surprisal triples.
+fn tell_small_class(house: &House, beside: &Fleet) {
+    for lane in 1..=QUIET + JUDGED {
+        let factor = if lane > QUIET + 5 { 3.0 } else { 1.0 };
+        let span = Span {
+            start_us: beside.end_of(lane - 1),
+            end_us: beside.end_of(lane),
+        };
+        let between = (0..38).map(|value| factor * (8_000.0 + 300.0 * f64::from(value)));
+        let values: Vec<f64> = MARKS.into_iter().chain(between).collect();
+        for number in 0..2 {
+            let device = Device::of_class(number, "secret");
+            let sequence = u64::try_from(lane).unwrap();
+            let mut request = device.request(sequence, span, &values);
+            let duration = device.distribution(names::OPERATION_DURATION, span, &[0.5]);
+            let metrics = &mut request.resource_metrics[0].scope_metrics[0].metrics;
+            metrics.push(duration);
+            house.receive(&device.window_of(&request, sequence));
+        }
+    }
+}
+
+#[test]
+fn no_door_tells_what_a_small_group_of_devices_put_out() {
+    let sink = Sink::open();
+    let house = house(&sink);
+    let kiosk = Fleet::ending_now("kiosk", QUIET + JUDGED, 5);
+    kiosk.tell(&house, 1..=QUIET + JUDGED, 1.0);
+    tell_small_class(&house, &kiosk);
+    crate::drift::freeze(&house, &kiosk);
+    judged(&house, &kiosk);
+    until("the small class is judged", || {
+        states(&house, "secret").contains(&"drifting".into())
+    });
+    until("its webhook arrives", || {
+        !sink.taken("fathomline.verdict.changed").is_empty()
+    });
+
+    tables_tell_nothing(&house);
+    pages_tell_nothing(&house);
+    let webhooks = sink.deliveries();
+    let told = webhooks[0].json();
+    assert_eq!(told["data"]["device_class"], "secret", "{told}");
+    assert_eq!(told["data"]["score"], json!(null), "{told}");
+    let evidence = told["data"]["evidence"].as_str().unwrap();
+    assert!(evidence.contains("not told of 2 devices"), "{evidence}");
+    for delivery in &webhooks {
+        nothing_in(&delivery.body, "a webhook");
+    }
+    the_folder_is_the_operators(&house);
+    speed_is_shown_and_large_groups_are(&house, &kiosk);
+}
+
+fn nothing_in(text: &str, place: &str) {
+    for mark in ["7777.25", "97777.25", "7 777", "7,777"] {
+        assert!(!text.contains(mark), "{place} tells {mark}: {text}");
+    }
+    // Streams are named by a threshold of the reference; the small class starts at thousands.
+    let thresholds = text.split("the reference p").skip(1).map(|after| {
+        let number = after.split(['(', ')']).nth(1).unwrap_or_default();
+        number.parse::<f64>().unwrap_or_default()
+    });
+    for threshold in thresholds {
+        assert!(threshold < 1000.0, "{place} tells {threshold}: {text}");
+    }
+}
+
+fn tables_tell_nothing(house: &House) {
+    let tables =
+        house.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'");
+    assert!(tables.len() >= 6, "{tables:?}");
+    for table in tables {
+        let table = table[0].as_str().unwrap().to_owned();
+        let url = house.addresses().http.clone();
+        let data = house.data().display().to_string();
+        let sql = format!("SELECT * FROM {table}");
+        nothing_in(&json!(house.ask(&sql)).to_string(), &table);
+        for from in [["--url", &url], ["--data", &data]] {
+            let arguments = [&["sql", &sql, "--format", "json"], &from[..]].concat();
+            let (succeeded, printed) = house.command_line(&arguments);
+            assert!(succeeded, "{printed}");
+            nothing_in(&printed, &format!("{table} by {}", from[0]));
+        }
+    }
+    for (sql, rows) in [
+        (
+            "SELECT count(*) FROM rollups WHERE metric LIKE 'fathomline.out%' AND max > 1000",
+            0,
+        ),
+        (
+            "SELECT count(*) FROM distributions WHERE metric LIKE 'fathomline.out%'",
+            0,
+        ),
+        (
+            "SELECT count(*) FROM measurements WHERE metric = 'fathomline.feedback'",
+            0,
+        ),
+        (
+            "SELECT count(*) FROM verdicts WHERE device_class = 'secret' AND score IS NOT NULL",
+            0,
+        ),
+    ] {
+        assert_eq!(house.number(sql), rows, "{sql}");
+    }
+    let analyze = json!({ "query": "EXPLAIN ANALYZE SELECT * FROM distributions" });
+    assert_eq!(house.call("/api/v1/sql", &analyze).status, 400);
+}
+
+fn pages_tell_nothing(house: &House) {
+    let series = house.ask("SELECT DISTINCT series FROM verdicts");
+    assert!(series.len() >= 4, "{series:?}");
+    for path in READ {
+        let paths: Vec<String> = match path {
+            "/drift/{series}" => series
+                .iter()
+                .map(|row| format!("/drift/{}", row[0].as_str().unwrap()))
+                .collect(),
+            path => vec![path.to_owned()],
+        };
+        for path in paths {
+            let answer = house.page(&path);
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            nothing_in(&answer.text(), &path);
+        }
+    }
+    let sql = format!(
+        "SELECT DISTINCT series FROM verdicts WHERE device_class = 'secret' AND metric = '{}'",
+        names::OUTPUT_SURPRISAL
+    );
+    let series = house.ask(&sql)[0][0].as_str().unwrap().to_owned();
+    let page = house.page(&format!("/drift/{series}")).text();
+    for sentence in ["not told of 2 devices", "of too few devices to be drawn"] {
+        assert!(page.contains(sentence), "{sentence}: {page}");
+    }
+}
+
+fn the_folder_is_the_operators(house: &House) {
+    let data = house.data().display().to_string();
+    let sql = "SELECT max(max) AS largest FROM distributions";
+    let raw = ["sql", sql, "--data", &data, "--raw", "--format", "json"];
+    until("what is committed holds the values", || {
+        let (succeeded, printed) = house.command_line(&raw);
+        assert!(succeeded, "{printed}");
+        printed.contains("97777.25")
+    });
+}
+
+fn speed_is_shown_and_large_groups_are(house: &House, kiosk: &Fleet) {
+    let sql = "SELECT count(DISTINCT device) FROM distributions WHERE device_class = 'secret'";
+    assert_eq!(house.number(sql), 2);
+    let sql = format!(
+        "SELECT count(*), min(devices_count(devices)) FROM rollups WHERE metric = '{}' \
+         AND device_class = 'kiosk' AND width_us = {LANE_US}",
+        names::OUTPUT_SURPRISAL
+    );
+    let row = house.ask(&sql).remove(0);
+    let devices = i64::try_from(kiosk.devices).unwrap();
+    assert_eq!(row, [json!(QUIET + JUDGED), json!(devices)]);
+}
+
+/// Who adds a door says here what it tells of few devices.
+#[test]
+fn every_door_is_on_the_list() {
+    let mut doors = vec![];
+    for file in ["collector/src/api.rs", "dashboard/src/router.rs"] {
+        let source = workspace::read(file);
+        let paths = source.split(".route(").skip(1);
+        let path = |after: &str| after.split('"').nth(1).unwrap().to_owned();
+        doors.extend(paths.map(path));
+    }
+    let known: Vec<&str> = READ.into_iter().chain(OTHERWISE).collect();
+    for door in &doors {
+        assert!(
+            known.contains(&door.as_str()),
+            "{door} is new: let it read what is published, and look behind it in this test"
+        );
+    }
+    assert_eq!(doors.len(), known.len(), "{doors:?}");
+}
+
+/// Only judging and `fathomline sql --raw` may read what is stored as it is.
+#[test]
+fn what_is_stored_is_read_in_two_places() {
+    let mut places = vec![];
+    for file in workspace::source_files() {
+        let product = file.path.contains("/src/") && !file.is_test();
+        let own = file.path.starts_with("queries/");
+        let Some(code) = file.text.split("#[cfg(test)]").next() else {
+            continue;
+        };
+        if product && !own && code.contains("Publication::everything()") {
+            places.push(file.path.clone());
+        }
+    }
+    places.sort();
+    assert_eq!(
+        places,
+        ["collector/src/cli/sql.rs", "collector/src/collector.rs"],
+        "doors read what is published"
+    );
+}
