@@ -36,7 +36,7 @@ const READ: [&str; 9] = [
 ];
 
 /// Asked with SQL, or without anything to tell of devices.
-const OTHERWISE: [&str; 2] = ["/api/v1/sql", "/assets/{name}"];
+const OTHERWISE: [&str; 3] = ["/api/v1/sql", "/api/v1/devices/erase", "/assets/{name}"];
 
 fn house(sink: &Sink) -> House {
     let config = format!(

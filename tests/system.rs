@@ -17,6 +17,7 @@ mod crash;
 mod demo;
 mod doors;
 mod drift;
+mod erase;
 mod foreign;
 mod observe;
 mod one_batch;

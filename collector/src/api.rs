@@ -25,7 +25,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    access::{Access, Role},
+    access::{
+        Access, Role,
+        credentials::{self, CredentialError},
+    },
+    clock::{Clock as _, SystemClock},
     control::{Control, ControlError, FreezeRequest},
     database::{
         Database, DatabaseError, PAGE_ROWS_MAX, outbox, references,
@@ -59,6 +63,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route("/api/v1/references", get(list_references).post(freeze))
         .route("/api/v1/verdicts", get(list_verdicts))
         .route("/api/v1/deliveries", get(list_deliveries))
+        .route("/api/v1/devices/erase", post(erase))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -101,6 +106,32 @@ async fn freeze(
         false => StatusCode::OK,
     };
     Ok((status, Json(answer)).into_response())
+}
+
+/// Which device.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    device: String,
+}
+
+/// Asked for durably when this answers; the rows go within moments, and files by the day named.
+async fn erase(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Result<Json<Erasure>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    let actor = state.access.require(&headers, Role::Admin)?;
+    let Json(Erasure { device }) = body?;
+    let now_us = SystemClock.now_us();
+    let asked = credentials::erase(&state.database, &device, actor.name, now_us).await;
+    asked.map_err(|error| match error {
+        CredentialError::Name(_) => Refusal::malformed(error),
+        error => Refusal::internal(&error),
+    })?;
+    state.access.refresh().await?;
+    let gone = credentials::files_gone_by(now_us);
+    Ok((StatusCode::ACCEPTED, Json(json!({ "files_gone_by": gone }))).into_response())
 }
 
 async fn list_references(

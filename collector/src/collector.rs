@@ -26,8 +26,9 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     control::Control,
-    database::{Database, references},
+    database::{Database, erasures, references},
     doors::Doors,
+    erasing::Erasing,
     listener::{Listener, Peer},
     observe::{
         Observer,
@@ -39,7 +40,10 @@ use crate::{
         caller::{self, Callers},
         connections,
     },
-    store::{self, Folder, Store, StoreError, Upkeep},
+    store::{
+        self, Folder, Store, StoreError, StoreSettings, Upkeep,
+        erase::{Erased, Eraser},
+    },
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
 };
 
@@ -141,11 +145,13 @@ impl Collector {
             alerts,
             wake,
             upkeep,
+            eraser,
         } = Rooms::open(&config, (http_at, otlp_http_at), &observer).await?;
         let callers = Callers {
             access: Arc::clone(&access),
             clock: Arc::clone(&clock),
         };
+        let erasing = Erasing::new(&database, &access, eraser, &clock);
         let limits = &config.receiver;
         let receiver = Receiver::new(store, &callers, observer.clone(), limits);
         let otlp = for_devices(receiver.clone(), &callers, database);
@@ -163,6 +169,7 @@ impl Collector {
             serve_otlp(otlp_http, otlp),
             serve_otlp(otlp_grpc, calls),
             tokio::spawn(watcher.run(stopping.clone())),
+            tokio::spawn(erasing.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping.clone())),
         ];
         for certificates in certificates {
@@ -194,6 +201,7 @@ struct Rooms {
     alerts: Alerts,
     wake: Arc<Notify>,
     upkeep: Upkeep,
+    eraser: Eraser,
 }
 
 impl Rooms {
@@ -212,7 +220,7 @@ impl Rooms {
         access.refresh().await.map_err(StartError::room)?;
         let alerts =
             Alerts::new(&config.alert, &database, &clock, observer).map_err(StartError::room)?;
-        let opened = store::open(folder, config.store.clone(), observer.clone()).await?;
+        let opened = open_store(folder, config, &database, observer).await?;
         let (stored, engine) = engines(opened.lake, config, &clock)?;
         let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(stored));
         let settings = WatchSettings {
@@ -268,6 +276,7 @@ impl Rooms {
             alerts,
             wake,
             upkeep: opened.upkeep,
+            eraser: opened.eraser,
         })
     }
 }
@@ -278,6 +287,21 @@ async fn check_retention(config: &Config, database: &Database) -> Result<(), Sta
     let span_us = span.map_err(StartError::room)?;
     let retention = config.store.upkeep.retention;
     retention.covers(span_us).map_err(StartError::room)
+}
+
+/// The store, which knows from the first row on of whom nothing is kept.
+async fn open_store(
+    folder: Folder,
+    config: &Config,
+    database: &Database,
+    observer: &Observer,
+) -> Result<store::Opened, StartError> {
+    let erased = database.transact(|t| erasures::since(t, 0)).await;
+    let settings = StoreSettings {
+        erased: Erased::new(erased.map_err(StartError::room)?),
+        ..config.store.clone()
+    };
+    Ok(store::open(folder, settings, observer.clone()).await?)
 }
 
 /// The engine of the detectors, which read what is stored, and that of every door, which reads what

@@ -23,7 +23,7 @@ use crate::{
     alert::{AlertSettings, Endpoint},
     listener::certificates::CertificateFiles,
     receiver::ReceiverLimits,
-    store::{Limits, Place, Retention, StoreSettings, UpkeepSettings},
+    store::{Limits, Place, Retention, StoreSettings, UpkeepSettings, erase::Erased},
     watch::WatchSettings,
 };
 
@@ -217,6 +217,7 @@ fn store(raw: &RawConfig) -> Result<StoreSettings, ConfigError> {
         lateness_us: micros(lateness),
         limits: Limits::default(),
         tables: raw.tables.as_deref().map(tables).transpose()?,
+        erased: Erased::default(),
         // The segment that was open when the last row came in is sealed and committed by then.
         upkeep: UpkeepSettings {
             closes_after_us: micros(lateness + 2 * seal_after),

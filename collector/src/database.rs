@@ -7,6 +7,7 @@
 pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod detectors;
+pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod lanes;
 pub(crate) mod outbox;
@@ -27,9 +28,10 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../sql/control/0001_control.sql"),
     include_str!("../sql/control/0002_access.sql"),
+    include_str!("../sql/control/0003_erasures.sql"),
 ];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;
@@ -109,6 +111,20 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Empties SQLite's log, which holds pages as they were before.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let connection = Arc::clone(&self.connection);
+        tokio::task::spawn_blocking(move || {
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            Ok(connection.query_row(sql, [], |_| Ok(()))?)
+        })
+        .await
+        .map_err(|_| DatabaseError::Stopped)?
+    }
+}
+
 /// Whether a collector ever ran on this folder.
 pub(crate) fn exists(data_folder: &Path) -> bool {
     data_folder.join(FILE).is_file()
@@ -134,6 +150,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    // What is deleted is overwritten: an erased device must not be read out of a free page.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     Ok(connection)
 }
 

@@ -36,6 +36,7 @@ mod config;
 mod control;
 mod database;
 mod doors;
+mod erasing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod intake;

@@ -14,6 +14,7 @@
 //! | `upkeep.rs` (+ `upkeep/`) | what becomes of tables after their commits |
 //! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
 //! | `control.rs` | verdicts and events: shown at once, committed a little later |
+//! | `erase.rs` | devices of which nothing stays |
 //! | `tables.rs` | Delta tables, exactly once by `txn` |
 //! | `place.rs` | where the tables rest: a folder or a bucket |
 //! | `durable.rs` | a local object store whose `Ok` means durable |
@@ -24,6 +25,7 @@
 mod committer;
 mod control;
 mod durable;
+pub(crate) mod erase;
 #[cfg(test)]
 mod failing;
 mod folder;
@@ -54,7 +56,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use control::ControlTables;
 pub(crate) use folder::Folder;
 pub use open::StoreError;
-pub(crate) use open::open;
+pub(crate) use open::{Opened, open};
 pub(crate) use place::Place;
 pub(crate) use upkeep::{Retention, Upkeep, UpkeepSettings};
 
@@ -64,6 +66,7 @@ use crate::{
     intake::{Arrival, Refusal, Rejected},
     observe::Observer,
 };
+use erase::{Erased, Forget};
 use ledger::Rules;
 
 /// Arrivals that may wait for the writer. Full means 503 with Retry-After, never memory: at 64
@@ -82,6 +85,8 @@ pub(crate) struct StoreSettings {
     /// Where the tables rest; in the data folder if nowhere else.
     pub(crate) tables: Option<Place>,
     pub(crate) upkeep: UpkeepSettings,
+    /// Devices of which nothing is kept.
+    pub(crate) erased: Erased,
 }
 
 impl StoreSettings {
@@ -138,8 +143,15 @@ pub(crate) struct Store {
     observer: Observer,
 }
 
+/// What the writer is asked for, one after the other.
 #[derive(Debug)]
-struct Offer {
+enum Offer {
+    Arrived(Arrived),
+    Forget(Forget),
+}
+
+#[derive(Debug)]
+struct Arrived {
     arrival: Arrival,
     reply: oneshot::Sender<Result<Outcome, Refusal>>,
 }
@@ -155,7 +167,9 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         let busy = |detail: &str| Refusal::new(Rejection::Busy, detail);
         self.observer.queued();
-        let queued = self.queue.try_send(Offer { arrival, reply });
+        let queued = self
+            .queue
+            .try_send(Offer::Arrived(Arrived { arrival, reply }));
         queued.map_err(|error| {
             self.observer.unqueued();
             match error {

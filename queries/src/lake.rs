@@ -99,6 +99,17 @@ impl Lake {
         })
     }
 
+    /// Replaces acknowledged rows that wait for their commit by what `keep` leaves of them.
+    ///
+    /// # Errors
+    /// When `keep` fails; then everything is shown as before.
+    pub fn keep(
+        &self,
+        keep: impl Fn(Table, &RecordBatch) -> Result<RecordBatch, ArrowError>,
+    ) -> Result<(), LakeError> {
+        self.change(|view| view.log.keep(keep))
+    }
+
     /// Swaps in the tables that hold everything up to log segment `segment` and drops its hot
     /// rows, at once. All tables of the segment must be committed before.
     pub fn publish(&self, tables: impl IntoIterator<Item = Snapshot>, segment: i64) {

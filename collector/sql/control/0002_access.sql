@@ -1,7 +1,7 @@
 -- Question: who may send and who may read? Devices, and tokens of which only digests are kept.
 -- Applied once by collector/src/database.rs, which then sets user_version to 2.
--- Rows are never deleted: a revoked one says so. `change` numbers every change (the mark 'access'
--- holds the last), so that a running collector reads only what is new to it.
+-- Rows stay and a revoked one says so, unless their device is erased. `change` numbers every change
+-- (the mark 'access' holds the last), so that a running collector reads only what is new to it.
 
 CREATE TABLE tokens (
     key        TEXT PRIMARY KEY,    -- the token's public part: names it in lists and in the log

@@ -10,11 +10,11 @@ use rusqlite::Transaction;
 pub use crate::database::credentials::{DeviceRow, TokenRow};
 use crate::{
     access::secret::{self, Secret},
-    clock::{Clock, SystemClock},
+    clock::{Clock, DAY_US, SystemClock, rfc3339},
     database::{
         self, Database, DatabaseError,
         audit::{self, AuditEntry},
-        credentials as rows,
+        credentials as rows, erasures,
     },
 };
 
@@ -61,6 +61,9 @@ pub enum CredentialError {
     /// Its tokens would open nothing.
     #[error("the device {0:?} was revoked; `fathomline device enrol {0}` takes it back")]
     Revoked(String),
+    /// Nothing comes back under this name.
+    #[error("the device was erased; give it a new installation id to take it back")]
+    Erased,
     /// It is another's.
     #[error("the device {0:?} belongs to another fleet")]
     OtherFleet(String),
@@ -82,6 +85,7 @@ type Result<T> = std::result::Result<T, CredentialError>;
 
 /// Tokens and devices of one collector.
 pub struct Credentials {
+    folder: PathBuf,
     database: Database,
     clock: SystemClock,
 }
@@ -96,6 +100,7 @@ impl Credentials {
             return Err(CredentialError::Nowhere(data_folder.to_owned()));
         }
         Ok(Self {
+            folder: data_folder.to_owned(),
             database: Database::open(data_folder)?,
             clock: SystemClock,
         })
@@ -111,6 +116,9 @@ impl Credentials {
         let row = token_row(&holder, &secret, now_us, COMMAND_LINE);
         self.change(move |t| {
             if let Holder::Device(device) = &holder {
+                if erasures::holds(t, device)? {
+                    return Ok(Err(CredentialError::Erased));
+                }
                 let known = rows::find_device(t, device)?;
                 if known.as_ref().is_some_and(|row| row.revoked_us.is_some()) {
                     return Ok(Err(CredentialError::Revoked(device.clone())));
@@ -187,6 +195,36 @@ impl Credentials {
         .await
     }
 
+    /// Writes down that a device is to be erased: from then on nothing is taken from it, and a
+    /// running collector, or the next that starts, removes its rows. False if it was asked before.
+    ///
+    /// # Errors
+    /// When the name is empty, or the database cannot be written.
+    pub async fn erase_device(&self, device: &str) -> Result<bool> {
+        let by = COMMAND_LINE.to_owned();
+        erase(&self.database, device, by, self.clock.now_us()).await
+    }
+
+    /// Whether a collector works on the folder at this moment.
+    pub fn collector_runs(&self) -> bool {
+        let lock = std::fs::File::open(self.folder.join("lock"));
+        lock.is_ok_and(|lock| lock.try_lock_shared().is_err())
+    }
+
+    /// The day by which files are gone that hold rows of what is erased now, UTC.
+    pub fn files_gone_by(&self) -> String {
+        files_gone_by(self.clock.now_us())
+    }
+
+    /// Whether the rows of erased devices are gone, all of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn erasures_are_done(&self) -> Result<bool> {
+        let pending = self.database.transact(erasures::pending).await?;
+        Ok(pending.is_empty())
+    }
+
     /// Every token, newest first.
     ///
     /// # Errors
@@ -212,6 +250,34 @@ impl Credentials {
     }
 }
 
+/// A day more than files are kept that no table names, unless configured otherwise.
+pub(crate) fn files_gone_by(now_us: i64) -> String {
+    let mut day = rfc3339(now_us.saturating_add(8 * DAY_US));
+    day.truncate("2026-11-26".len());
+    day
+}
+
+/// Asks for the erasure of a device, with a line in the audit that does not name it.
+pub(crate) async fn erase(
+    database: &Database,
+    device: &str,
+    by: String,
+    now_us: i64,
+) -> Result<bool> {
+    if identity::installation_of(device).is_empty() {
+        return Err(CredentialError::Name(device.to_owned()));
+    }
+    let device = device.to_owned();
+    let asked = database.transact(move |t| {
+        let first = erasures::ask(t, &device, now_us)?;
+        audit::record(t, &entry(now_us, by, "device.erase", erasures::ERASED))?;
+        Ok(first)
+    });
+    let first = asked.await?;
+    database.settle().await?;
+    Ok(first)
+}
+
 /// A device's way to a token of its own.
 pub(crate) struct Enrolment {
     pub(crate) device: String,
@@ -231,6 +297,9 @@ pub(crate) async fn enrol(database: &Database, enrolment: Enrolment) -> Result<I
     let row = token_row(&holder, &secret, enrolment.now_us, &enrolment.by);
     let decided = database.transact(move |t| {
         let device = enrolment.device;
+        if erasures::holds(t, &device)? {
+            return Ok(Err(CredentialError::Erased));
+        }
         let known = rows::find_device(t, &device)?;
         let revoked = known.as_ref().is_some_and(|row| row.revoked_us.is_some());
         let own = known.as_ref().is_some_and(|row| row.enrolled_us.is_some());

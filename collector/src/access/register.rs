@@ -2,12 +2,15 @@
 //! and what became of a device. Follows the database by the numbers of its changes, so a command
 //! line in another process is heard without a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use subtle::ConstantTimeEq as _;
 
 use super::{Actor, Denied, Role, secret};
-use crate::database::credentials::{Changes, DeviceRow, TokenRow};
+use crate::database::{
+    credentials::{Changes, DeviceRow, TokenRow},
+    erasures::{self, ErasedDigest},
+};
 
 /// What a token opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub(super) struct Register {
     seen: i64,
     tokens: HashMap<String, Known>,
     devices: HashMap<String, DeviceRow>,
+    erased: HashSet<ErasedDigest>,
 }
 
 impl Register {
@@ -53,6 +57,7 @@ impl Register {
         for row in changes.devices {
             self.devices.insert(row.device.clone(), row);
         }
+        self.erased.extend(changes.erased);
     }
 
     /// What a token of ours opens.
@@ -67,6 +72,10 @@ impl Register {
             true => Err(Denied::Revoked),
             false => Ok(known.grant.clone()),
         }
+    }
+
+    pub(super) fn has_erased(&self, device: &str) -> bool {
+        !self.erased.is_empty() && self.erased.contains(&erasures::digest_of(device))
     }
 
     pub(super) fn device(&self, device: &str) -> Option<&DeviceRow> {

@@ -134,6 +134,12 @@ impl Access {
     /// Why a sender may not send for a device, if it may not.
     pub(crate) fn barred(&self, sender: &Sender, device: &str) -> Option<String> {
         let register = self.register();
+        if register.has_erased(device) {
+            return Some(format!(
+                "the device {} was erased; nothing is taken from it under this name any more",
+                shown(device)
+            ));
+        }
         let known = register.device(device);
         if known.is_some_and(|known| known.revoked_us.is_some()) {
             return Some(format!("the device {} was revoked", shown(device)));

@@ -1,15 +1,24 @@
 //! `fathomline device`: which devices have a token of their own, and which may send no more. In: a
 //! data folder and a name. Out: a token on standard output, this once, or rows.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::Subcommand;
-use fathomline_collector::{clock::rfc3339, credentials::DeviceRow};
+use fathomline_collector::{
+    clock::rfc3339,
+    credentials::{Credentials, DeviceRow},
+};
 
 use super::{
     keeping::{Folder, Listed, Shape, list, remark, wait},
     token::show,
 };
+
+/// How long `erase` waits for a running collector.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
@@ -31,6 +40,13 @@ pub(crate) enum Device {
         #[arg(long, value_enum, default_value_t = Shape::Table)]
         format: Shape,
     },
+    /// Remove every row of a device, and take nothing from it any more. There is no way back.
+    Erase {
+        /// The device's `device.id`.
+        device: String,
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// End a device: its tokens, and whatever others send for it.
     Revoke {
         /// The device's `device.id`.
@@ -49,6 +65,7 @@ impl Device {
                 folder,
             } => show(&wait(folder.open()?.enrol(&device, fleet.as_deref()))?)?,
             Self::List { folder, format } => list(&wait(folder.open()?.devices())?, format)?,
+            Self::Erase { device, folder } => erase(&folder.open()?, &device)?,
             Self::Revoke { device, folder } => {
                 let tokens = wait(folder.open()?.revoke_device(&device))?;
                 remark(&format!(
@@ -58,6 +75,27 @@ impl Device {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Asks, and waits a while for a collector that runs on the folder.
+fn erase(credentials: &Credentials, device: &str) -> anyhow::Result<()> {
+    wait(credentials.erase_device(device))?;
+    remark(&format!("nothing is taken from device {device:?} any more"));
+    let began = Instant::now();
+    let mut done = false;
+    while !done && credentials.collector_runs() && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(200));
+        done = wait(credentials.erasures_are_done())?;
+    }
+    remark(match done {
+        true => "no table has a row of it any more",
+        false => "its rows go as soon as a collector works on this folder",
+    });
+    remark(&format!(
+        "files that held them are removed by {} if a collector runs (upkeep.vacuum_after, 168h unless set, and a day); cohort rollups keep the counts they merged",
+        credentials.files_gone_by()
+    ));
+    Ok(())
 }
 
 impl Listed for DeviceRow {

@@ -5,7 +5,7 @@
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::Serialize;
 
-use super::{Result, mark, set_mark};
+use super::{Result, erasures, erasures::ErasedDigest, mark, set_mark};
 
 /// Numbers the last change.
 const MARK: &str = "access";
@@ -52,6 +52,7 @@ pub(crate) struct Changes {
     pub(crate) last: i64,
     pub(crate) tokens: Vec<TokenRow>,
     pub(crate) devices: Vec<DeviceRow>,
+    pub(crate) erased: Vec<ErasedDigest>,
 }
 
 const TOKEN: &str = "SELECT key, digest, scope, fleet, device, name, created_us, created_by, revoked_us FROM tokens";
@@ -74,6 +75,7 @@ pub(crate) fn since(transaction: &Transaction<'_>, seen: i64) -> Result<Changes>
         last,
         tokens: tokens.collect::<rusqlite::Result<_>>()?,
         devices: devices.collect::<rusqlite::Result<_>>()?,
+        erased: erasures::since(transaction, seen)?,
     })
 }
 
@@ -162,7 +164,7 @@ pub(crate) fn devices(transaction: &Transaction<'_>) -> Result<Vec<DeviceRow>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn next_change(transaction: &Transaction<'_>) -> Result<i64> {
+pub(super) fn next_change(transaction: &Transaction<'_>) -> Result<i64> {
     let change = mark(transaction, MARK)?.unwrap_or(0) + 1;
     set_mark(transaction, MARK, change)?;
     Ok(change)

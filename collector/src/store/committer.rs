@@ -16,7 +16,8 @@ use tokio::sync::{Mutex, mpsc};
 use crate::observe::{Commit, Observer};
 
 use super::{
-    Folder, folder::write_durably, ledger::Ledger, stall, tables::Tables, wal, writer::Sealed,
+    Folder, erase::Erased, folder::write_durably, ledger::Ledger, stall, tables::Tables, wal,
+    writer::Sealed,
 };
 
 /// Wait between attempts to commit a segment that failed.
@@ -33,6 +34,7 @@ pub(super) struct Committer {
     pub(super) folder: Arc<Folder>,
     pub(super) tables: Arc<Mutex<Tables>>,
     pub(super) lane_us: i64,
+    pub(super) erased: Erased,
     pub(super) observer: Observer,
 }
 
@@ -92,6 +94,10 @@ impl Committer {
         let mut tables = self.tables.lock().await;
         let mut committed = Vec::new();
         for (table, batch) in rows.batches(self.lane_us)? {
+            let batch = self.erased.without(table, &batch).map_err(RowError::from)?;
+            if batch.num_rows() == 0 {
+                continue;
+            }
             let at = |source| CommitError::Table {
                 table: table.name(),
                 source,

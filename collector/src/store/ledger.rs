@@ -240,6 +240,13 @@ impl Ledger {
         self.devices.forget(self.latest_us);
     }
 
+    /// Forgets a device and its streams, by the digest of its name.
+    pub(crate) fn erase(&mut self, digest: &[u8; 32]) {
+        let device = keys::key_of(digest);
+        self.streams.erase(device);
+        self.devices.erase(device);
+    }
+
     pub(crate) fn held(&self) -> Held {
         let kinds = [Kind::Service, Kind::Cohort, Kind::Metric, Kind::Category];
         let mut held = Held {

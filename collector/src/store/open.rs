@@ -18,6 +18,7 @@ use crate::observe::Observer;
 use super::{
     ControlTables, Folder, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
     committer::{Checkpoint, Committer, read_checkpoint},
+    erase::Eraser,
     frame::Frame,
     ledger::Ledger,
     tables::Tables,
@@ -68,6 +69,8 @@ pub(crate) struct Opened {
     pub(crate) upkeep: Upkeep,
     /// Where verdicts and events go.
     pub(crate) control: ControlTables,
+    /// Erases devices; the store drains once it is gone, too.
+    pub(crate) eraser: Eraser,
     /// Ends once every clone of `store` is gone and everything acknowledged is committed.
     pub(crate) drained: JoinHandle<()>,
 }
@@ -89,9 +92,12 @@ pub(crate) async fn open(
         folder: folder.clone(),
         tables: tables.clone(),
         lane_us: settings.lane_us,
+        erased: settings.erased.clone(),
         observer: observer.clone(),
     };
-    let (ledger, last) = replay(&folder, &committer).await?;
+    let (mut ledger, last) = replay(&folder, &committer).await?;
+    let erased = settings.erased.digests();
+    erased.iter().for_each(|digest| ledger.erase(digest));
     observer.held(&ledger.held());
     let lake = Arc::new(lake(&tables, last, &observer).await?);
     let ground = Ground {
@@ -100,6 +106,7 @@ pub(crate) async fn open(
         lake: lake.clone(),
         observer: observer.clone(),
     };
+    let erasing = Upkeep::new(ground.clone(), settings.upkeep.clone())?;
     let upkeep = Upkeep::new(ground, settings.upkeep.clone())?;
     let mut control = ControlTables::new(tables, lake.clone(), settings.seal_after);
     if settings.tables.is_some() {
@@ -126,12 +133,19 @@ pub(crate) async fn open(
         .spawn(move || writer.run(offers))
         .map_err(log_error)?;
     let drained = tokio::spawn(committer.run(segments, lake.clone()));
+    let eraser = Eraser {
+        folder,
+        queue: queue.clone(),
+        lake: lake.clone(),
+        upkeep: erasing,
+    };
     Ok(Opened {
         store: Store { queue, observer },
         health,
         lake,
         upkeep,
         control,
+        eraser,
         drained,
     })
 }

@@ -13,8 +13,10 @@
 //! | `plan.rs` | which files of a day are made one |
 //! | `live.rs` | the live files of a table, as its log describes them |
 //! | `rewrite.rs` | the one way in which files are replaced |
+//! | `erase.rs` | a table without one device |
 //! | `expire.rs` | days that are kept no longer, and files that no table names |
 
+mod erase;
 mod expire;
 mod live;
 mod plan;
@@ -81,7 +83,7 @@ pub(crate) struct Upkeep {
 
 /// Why a piece of work was not done; the next round tries again.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UpkeepError {
+pub(crate) enum UpkeepError {
     #[error(transparent)]
     Delta(#[from] DeltaTableError),
     #[error(transparent)]
@@ -89,6 +91,7 @@ pub(super) enum UpkeepError {
 }
 
 /// What upkeep works on.
+#[derive(Clone)]
 pub(super) struct Ground {
     pub(super) folder: Arc<Folder>,
     pub(super) tables: Arc<Mutex<Tables>>,

@@ -14,7 +14,8 @@ use fathomline_wire::rejection::Rejection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Offer, Outcome, StoreHealth, StoreSettings, frame::Frame, ledger::Ledger, stall, wal::Wal,
+    Arrived, Offer, Outcome, StoreHealth, StoreSettings, erase::Forget, frame::Frame,
+    ledger::Ledger, stall, wal::Wal,
 };
 use crate::{intake::Refusal, observe::Observer};
 
@@ -54,13 +55,22 @@ impl Writer {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Offer>) {
         let mut healthy = true;
         while let Some(offer) = self.next(&mut queue) {
-            match offer {
-                Some(offer) if healthy => healthy = self.write_group(offer, &mut queue),
-                Some(offer) => {
-                    self.observer.unqueued();
-                    answer(offer.reply, Err(failed()));
+            let forget = match offer {
+                Some(Offer::Arrived(arrived)) if healthy => {
+                    let (written, forget) = self.write_group(arrived, &mut queue);
+                    healthy = written;
+                    forget
                 }
-                None => {}
+                Some(Offer::Arrived(arrived)) => {
+                    self.observer.unqueued();
+                    answer(arrived.reply, Err(failed()));
+                    None
+                }
+                Some(Offer::Forget(forget)) => Some(forget),
+                None => None,
+            };
+            if let Some(forget) = forget {
+                healthy = healthy && self.forget(forget);
             }
             if healthy && self.seal_is_due() {
                 healthy = self.seal();
@@ -92,17 +102,23 @@ impl Writer {
     }
 
     /// Decides about what is queued, appends it with one sync, shows it, answers. False if the
-    /// log cannot be trusted any more.
-    fn write_group(&mut self, first: Offer, queue: &mut mpsc::Receiver<Offer>) -> bool {
+    /// log cannot be trusted any more. An erasure ends the group and comes after it.
+    fn write_group(
+        &mut self,
+        first: Arrived,
+        queue: &mut mpsc::Receiver<Offer>,
+    ) -> (bool, Option<Forget>) {
         let mut group = Frame::default();
         let mut payloads = Vec::new();
         let mut answers: Vec<Answer> = Vec::new();
         let mut bytes = 0;
         let rules = self.settings.rules();
+        let mut forget = None;
         let mut next = Some(first);
-        while let Some(offer) = next {
+        while let Some(mut offer) = next {
             self.observer.unqueued();
-            match self.ledger.admit(offer.arrival, &rules) {
+            let stripped = self.settings.erased.strip(&mut offer.arrival);
+            match stripped.and_then(|()| self.ledger.admit(offer.arrival, &rules)) {
                 Err(refusal) => answer(offer.reply, Err(refusal)),
                 Ok(decision) if decision.frame.is_empty() => {
                     // Nothing to store; what it repeats may still wait for this group's sync.
@@ -118,13 +134,19 @@ impl Writer {
                     Err(error) => {
                         tracing::error!(%error, "cannot encode a log frame");
                         answer(offer.reply, Err(failed()));
-                        return false;
+                        return (false, forget);
                     }
                 },
             }
-            next = (bytes < GROUP_BYTES_MAX)
-                .then(|| queue.try_recv().ok())
-                .flatten();
+            let queued = (bytes < GROUP_BYTES_MAX).then(|| queue.try_recv().ok());
+            next = match queued.flatten() {
+                Some(Offer::Arrived(arrived)) => Some(arrived),
+                Some(Offer::Forget(asked)) => {
+                    forget = Some(asked);
+                    None
+                }
+                None => None,
+            };
         }
         let written = payloads.is_empty() || self.append(&payloads, group);
         for (reply, outcome) in answers {
@@ -133,7 +155,25 @@ impl Writer {
         if written {
             stall::at("after-acknowledge", &self.data);
         }
-        written
+        (written, forget)
+    }
+
+    /// From here on nothing of a device is taken; what was taken is sealed, to be committed without
+    /// it. False if the log cannot be trusted any more.
+    fn forget(&mut self, forget: Forget) -> bool {
+        let erased = &self.settings.erased;
+        erased.insert(forget.digest);
+        self.ledger.erase(&forget.digest);
+        let kept = self.lake.keep(|table, batch| erased.without(table, batch));
+        if let Err(error) = kept {
+            tracing::error!(%error, "cannot hide the rows of an erased device before they are gone");
+        }
+        if !self.rows.is_empty() && !self.seal() {
+            return false;
+        }
+        // Nobody waits any more where the collector is stopping; the next start goes on.
+        let _ = forget.reply.send(self.wal.segment() - 1);
+        true
     }
 
     fn append(&mut self, payloads: &[Vec<u8>], group: Frame) -> bool {

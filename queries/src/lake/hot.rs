@@ -57,6 +57,22 @@ impl HotRows {
         Ok(())
     }
 
+    /// Replaces every batch by what `keep` leaves of it.
+    pub(super) fn keep(
+        &mut self,
+        keep: impl Fn(Table, &RecordBatch) -> Result<RecordBatch, ArrowError>,
+    ) -> Result<(), LakeError> {
+        for (table, batches) in self.batches.values_mut().flatten() {
+            for batch in batches {
+                *batch = keep(*table, batch).map_err(|source| LakeError::Schema {
+                    table: table.name(),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Drops everything up to `key`.
     pub(super) fn commit(&mut self, key: i64) {
         self.committed = self.committed.max(key);

@@ -104,6 +104,16 @@ impl Devices {
         }
     }
 
+    /// Forgets a device with all of its boots.
+    pub(super) fn erase(&mut self, device: u128) {
+        let gone = self.known.remove(&device);
+        let token = gone.map(|device| device.token);
+        if let Some(devices) = token.and_then(|token| self.by_token.get_mut(&token)) {
+            *devices -= 1;
+        }
+        self.by_token.retain(|_, devices| *devices > 0);
+    }
+
     /// Forgets boots, and then devices, that were silent for too long.
     pub(super) fn forget(&mut self, latest_us: i64) {
         let silent = |seen_us: i64| latest_us - seen_us >= BOOTS_REMEMBERED_US;

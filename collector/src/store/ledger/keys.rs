@@ -63,7 +63,11 @@ pub(super) fn sender_key(window: &Window) -> u128 {
 }
 
 pub(super) fn device_key(name: &str) -> u128 {
-    let digest: [u8; 32] = Sha256::digest(name).into();
+    key_of(&Sha256::digest(name).into())
+}
+
+/// The key of the device whose name has this digest.
+pub(super) fn key_of(digest: &[u8; 32]) -> u128 {
     let first = digest.iter().take(16);
     first.fold(0, |key, byte| key << 8 | u128::from(*byte))
 }

@@ -103,9 +103,18 @@ impl Streams {
 
     /// Forgets streams that were silent for too long.
     pub(super) fn forget(&mut self, latest_us: i64) -> Vec<Grown> {
+        self.keep(|stream| latest_us - stream.seen_us < BOOTS_REMEMBERED_US)
+    }
+
+    /// Forgets the streams of a device.
+    pub(super) fn erase(&mut self, device: u128) {
+        self.keep(|stream| stream.device != device);
+    }
+
+    fn keep(&mut self, keep: impl Fn(&Stream) -> bool) -> Vec<Grown> {
         let mut gone = Vec::new();
         self.known.retain(|_, stream| {
-            let keep = latest_us - stream.seen_us < BOOTS_REMEMBERED_US;
+            let keep = keep(stream);
             if !keep {
                 gone.push(Grown {
                     device: stream.device,

@@ -221,6 +221,21 @@ fn two_boots_alive_at_once_are_flagged_and_count_apart() {
 }
 
 #[test]
+fn an_erased_device_is_forgotten_and_others_are_not() {
+    let mut ledger = Ledger::default();
+    let mut relayed = window_of("a", 1, NOW_US);
+    relayed.declared = None;
+    admit(&mut ledger, relayed).unwrap();
+    let held = ledger.held();
+    assert_eq!((held.devices, held.streams), (1, 1));
+    ledger.erase(&crate::database::erasures::digest_of("another"));
+    assert_eq!(ledger.held(), held);
+    ledger.erase(&crate::database::erasures::digest_of("i~0a1b2c3d"));
+    let held = ledger.held();
+    assert_eq!((held.devices, held.streams, held.stream_bytes), (0, 0, 0));
+}
+
+#[test]
 fn a_restart_that_first_sends_what_the_boot_before_left_is_no_clone() {
     let mut ledger = Ledger::default();
     let second = 1_000_000;

@@ -17,7 +17,7 @@ use fathomline_queries::schema::Table;
 use futures::TryStreamExt;
 
 use super::{Upkeep, UpkeepError, live, rewrite::Change};
-use crate::clock::DAY_US;
+use crate::{clock::DAY_US, store::stall};
 
 /// How many days each kind of row is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Upkeep {
         let (vacuumed, metrics) = delta
             .vacuum()
             .with_mode(VacuumMode::Full)
-            .with_retention_period(period(self.settings.vacuum_after))
+            .with_retention_period(period(stall::vacuum_after(self.settings.vacuum_after)))
             // Ours is checked when the configuration is read.
             .with_enforce_retention_duration(false)
             .with_clock(Arc::new(Now(now_us)))

@@ -36,6 +36,22 @@ pub(super) struct Change {
     pub(super) added: Vec<Add>,
 }
 
+/// Whether a file holds a row for which `is` holds.
+pub(super) async fn holds(
+    session: &SessionContext,
+    delta: &DeltaTable,
+    path: &str,
+    is: Expr,
+) -> Result<bool, DeltaTableError> {
+    let selection = FileSelection::from_file_paths([path]);
+    let provider = delta
+        .table_provider()
+        .with_file_selection(selection)
+        .await?;
+    let rows = session.read_table(provider)?.filter(is)?;
+    Ok(rows.limit(0, Some(1))?.count().await? > 0)
+}
+
 /// Writes the rows of `paths` that `keep` holds for, sorted, into files of about `target` bytes.
 /// Nothing is committed; a row is in one file before and after.
 pub(super) async fn sorted(
