@@ -251,7 +251,9 @@ impl<'a> Scene<'a> {
         let fleet = self.fleet;
         let stopped = task::spawn_blocking(move || fleet.stop()).await;
         let sent = stopped.context("the fleet could not be stopped")??;
-        let sql = include_str!("../../sql/stored.sql").replace("{metric}", names::OUTPUT_SURPRISAL);
+        // What is shown of every device, and there is one of every inference.
+        let metric = names::OPERATION_DURATION;
+        let sql = include_str!("../../sql/stored.sql").replace("{metric}", metric);
         let rows = self.operator.rows(&sql).await?;
         let report = &mut self.report;
         (report.inferences, report.windows) = (sent.inferences, sent.windows_stored);
