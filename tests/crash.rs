@@ -117,6 +117,29 @@ fn killed_while_files_are_joined_nothing_is_lost_or_doubled() {
 }
 
 #[test]
+fn killed_while_an_hour_is_built_it_is_there_once() {
+    let mut house = House::with(Settings {
+        stall_at: Some("upkeep-built"),
+        ..with_store(TIDY)
+    });
+    let fleet = Fleet::ending_now("kiosk", 20, 16).hours_ago(4);
+    let sent = fleet.tell(&house, 1..=4, 1.0);
+    house.wait_for_stall();
+    house.reopen();
+    until("hours are built", || {
+        let metric = names::OUTPUT_SURPRISAL;
+        let records = |table: &str| {
+            let sql =
+                format!("SELECT coalesce(sum(count), 0) FROM {table} WHERE metric = '{metric}'");
+            house.number(&sql)
+        };
+        records("device_hours") == sent.records && records("rollup_hours") == sent.records
+    });
+    assert!(house.metric("fathomline_rollups_built_total{table=\"rollup_hours\"}") > 0.0);
+    everything_is_committed(&house, sent);
+}
+
+#[test]
 fn killed_again_and_again_while_devices_send_every_count_is_exact() {
     let mut house = House::with(with_store(EAGER));
     let fleet = Fleet::ending_now("kiosk", 40, 8);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     books,
+    clock::until,
     fleet::Fleet,
     house::{self, House, Settings},
     program, workspace,
@@ -142,12 +143,18 @@ fn duckdb_and_pyarrow_read_the_tables() {
         return;
     };
     let house = House::with(Settings {
-        config: "[store]\nseal_after = \"1s\"\n".into(),
+        // Files are joined and hours built at once.
+        config: "[store]\nseal_after = \"1s\"\n[upkeep]\nevery = \"1s\"\nfiles = 2\n".into(),
         ..Settings::default()
     });
-    let sent = Fleet::ending_now("kiosk", 10, 3).tell(&house, 1..=10, 1.0);
+    let fleet = Fleet::ending_now("kiosk", 10, 3).hours_ago(4);
+    let sent = fleet.tell(&house, 1..=10, 1.0);
     books::wait_for_commit(&house, sent);
-    for table in ["distributions", "rollups"] {
+    until("hours are built", || {
+        let hours = "SELECT coalesce(sum(count), 0) FROM rollup_hours WHERE scale IS NOT NULL";
+        house.number(hours) == sent.records
+    });
+    for table in ["distributions", "rollups", "device_hours", "rollup_hours"] {
         let (succeeded, printed) = house::run(
             script(&python, "read_table.py").arg(house.data().join("tables").join(table)),
         );

@@ -33,6 +33,9 @@ const UPKEEP_MEMORY_MIN: u64 = 32 << 20;
 /// Longer than any query or commit takes.
 const VACUUM_AFTER_MIN: Duration = Duration::from_secs(3600);
 
+/// A quarter of an hour: late rows of one device trickle in for as long.
+const REBUILD_AFTER_US: i64 = 15 * 60_000_000;
+
 /// Everything a collector needs to know at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -240,6 +243,12 @@ fn retention(raw: &RawRetention) -> Result<Retention, ConfigError> {
             defaults.device_rows_days,
         )?,
         lanes_days: days("retention.lanes_days", raw.lanes_days, defaults.lanes_days)?,
+        device_hours_days: days(
+            "retention.device_hours_days",
+            raw.device_hours_days,
+            defaults.device_hours_days,
+        )?,
+        hours_days: days("retention.hours_days", raw.hours_days, defaults.hours_days)?,
     })
 }
 
@@ -267,6 +276,7 @@ fn upkeep(raw: &RawUpkeep) -> Result<UpkeepSettings, ConfigError> {
         file_bytes: positive("upkeep.file_bytes", raw.file_bytes, 128 << 20)?,
         memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
         closes_after_us: 0,
+        rebuild_after_us: REBUILD_AFTER_US,
         retention: Retention::default(),
         vacuum_after,
     })

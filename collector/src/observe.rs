@@ -23,7 +23,7 @@ use prometheus_client::encoding::{prometheus_text, text};
 
 use self::instruments::Instruments;
 use crate::{
-    clock::SECOND_US,
+    clock::{self, SECOND_US},
     intake::Refusal,
     store::{Held, Limits, Outcome},
 };
@@ -40,6 +40,15 @@ pub(crate) struct Observer(Arc<Instruments>);
 pub(crate) struct Commit {
     pub(crate) segment: i64,
     pub(crate) rows: usize,
+    pub(crate) took: Duration,
+}
+
+/// One hour or day that was built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Built {
+    pub(crate) table: Table,
+    pub(crate) end_us: i64,
+    pub(crate) rows: u64,
     pub(crate) took: Duration,
 }
 
@@ -158,6 +167,24 @@ impl Observer {
             bytes_in,
             ?took,
             "table compacted"
+        );
+    }
+
+    /// An hour or day was built out of what is finer.
+    pub(crate) fn built(&self, built: Built) {
+        let Built {
+            table,
+            end_us,
+            rows,
+            took,
+        } = built;
+        self.0.upkeep.built(built);
+        tracing::info!(
+            table = table.name(),
+            end = clock::rfc3339(end_us),
+            rows,
+            ?took,
+            "rolled up"
         );
     }
 

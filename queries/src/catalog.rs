@@ -57,6 +57,26 @@ pub(crate) const SERIES_TREND: Question = question!(
         "metric"
     ]
 );
+/// The same, in steps of whole hours or days.
+pub(crate) const SERIES_TREND_LONG: Question = question!(
+    "series_trend_long",
+    [
+        "width_us",
+        "step",
+        "from",
+        "days_to",
+        "hours_to",
+        "to",
+        "service",
+        "model",
+        "version",
+        "variant",
+        "device_class",
+        "metric"
+    ]
+);
+/// Up to when hours and days are built.
+pub(crate) const BUILT: Question = question!("built", ["from", "to"]);
 /// The last verdict of every series.
 pub(crate) const VERDICTS_LATEST: Question = question!("verdicts_latest", ["from", "to"]);
 /// Every verdict of one series.
@@ -64,15 +84,36 @@ pub(crate) const VERDICT_HISTORY: Question = question!("verdict_history", ["seri
 /// What happened lately.
 pub(crate) const EVENTS: Question = question!("events", ["from", "to"]);
 
+/// One hour of devices, from what they measured.
+pub(crate) const DEVICE_HOUR: Question = question!("device_hour", ["from", "to"]);
+/// One hour of devices, from what they counted.
+pub(crate) const DEVICE_HOUR_COUNTS: Question = question!("device_hour_counts", ["from", "to"]);
+/// One hour of cohorts by site, from device hours.
+pub(crate) const SITE_HOUR: Question = question!("site_hour", ["from", "to"]);
+/// Whether device hours and lanes count the same.
+pub(crate) const SITE_HOUR_DIFFERS: Question = question!("site_hour_differs", ["from", "to"]);
+/// A stretch of cohorts, from lanes.
+pub(crate) const COHORT_SPAN: Question = question!("cohort_span", ["from", "to"]);
+/// One day of cohorts, from their hours.
+pub(crate) const COHORT_DAY: Question = question!("cohort_day", ["from", "to"]);
+
 /// Every question.
-pub const QUESTIONS: [Question; 7] = [
+pub const QUESTIONS: [Question; 15] = [
     LANES,
     FLEET_OVERVIEW,
     SERIES_SPAN,
     SERIES_TREND,
+    SERIES_TREND_LONG,
+    BUILT,
     VERDICTS_LATEST,
     VERDICT_HISTORY,
     EVENTS,
+    DEVICE_HOUR,
+    DEVICE_HOUR_COUNTS,
+    SITE_HOUR,
+    SITE_HOUR_DIFFERS,
+    COHORT_SPAN,
+    COHORT_DAY,
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use datafusion::datasource::empty::EmptyTable;
 use deltalake_core::{DeltaTableBuilder, DeltaTableError, ensure_table_uri};
 
 use crate::{
@@ -50,8 +51,13 @@ pub async fn open(
     if !tables.is_dir() {
         return Err(OpenError::NoTables(folder.to_owned()));
     }
-    let mut snapshots = vec![];
+    let mut snapshots: Vec<Snapshot> = vec![];
     for table in Table::ALL {
+        if !tables.join(table.name()).is_dir() && table.is_coarse() {
+            // Written by a version that did not know it yet.
+            snapshots.push((table, Arc::new(EmptyTable::new(table.arrow_schema()))));
+            continue;
+        }
         let snapshot = snapshot(&tables, table).await;
         snapshots.push(snapshot.map_err(|error| OpenError::Table {
             table: table.name(),

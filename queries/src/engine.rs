@@ -7,6 +7,7 @@
 
 mod answer;
 mod bench;
+pub mod coarse;
 mod session;
 
 use std::{sync::Arc, time::Duration};
@@ -111,11 +112,11 @@ impl QueryError {
         }
     }
 
-    fn plan(error: &DataFusionError) -> Self {
+    pub(crate) fn plan(error: &DataFusionError) -> Self {
         Self::Plan(error.strip_backtrace())
     }
 
-    fn run(error: &DataFusionError) -> Self {
+    pub(crate) fn run(error: &DataFusionError) -> Self {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(what) => Self::Memory(what.clone()),
             _ => Self::Failed(error.strip_backtrace()),

@@ -6,12 +6,15 @@
 //! | `histogram_merge(sum, min, max, scale, zero_count, zero_threshold, pos_offset, ...)` | the same with all of a table's histogram columns, in their order |
 //! | `histogram_quantile(packed, q)`, `histogram_cdf(packed, x)` | estimate of a quantile; share at or below `x` |
 //! | `devices_merge(devices)` | the merged distinct sketch (aggregate) |
+//! | `devices_of(device)` | the distinct sketch of one device |
+//! | `counts_merge(counts)` | counts of equal bounds, added bucket by bucket (aggregate) |
 //! | `devices_count(devices)` | how many distinct devices, exact below 128 |
 //!
 //! In: columns as `schema.rs` names them. Out: values. Numbers are those of `wire::histogram`,
 //! which merges and reads the histograms. Never panics on packed bytes that a stranger made up.
 
 mod columns;
+mod counts;
 mod devices;
 mod groups;
 mod histogram;
@@ -35,7 +38,14 @@ pub(crate) fn histogram(columns: &[ArrayRef], row: usize) -> Result<Option<Expon
 pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udaf(Arc::new(histogram::merge()))?;
     registry.register_udaf(Arc::new(devices::merge()))?;
-    for function in [histogram::quantile(), histogram::cdf(), devices::count()] {
+    registry.register_udaf(Arc::new(counts::merge()))?;
+    let functions = [
+        histogram::quantile(),
+        histogram::cdf(),
+        devices::count(),
+        devices::of(),
+    ];
+    for function in functions {
         registry.register_udf(Arc::new(function))?;
     }
     Ok(())

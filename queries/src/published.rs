@@ -7,6 +7,7 @@
 //! | table | what is published |
 //! |---|---|
 //! | `distributions`, `measurements` | rows of metrics that are shown per device, no others |
+//! | `device_hours`, `rollup_hours`, `rollup_days` | likewise: an hour less its lanes would tell of the devices that were too few for one of these |
 //! | `spans` | every row, without how its output ended |
 //! | `rollups` | those metrics as they are; the others folded (`published/fold.rs`), once their lane has closed |
 //! | `verdicts`, `events` | as they are: who judges leaves out what is not to be told |
@@ -117,7 +118,11 @@ impl Publication {
         };
         let published = stored.into_iter().map(|(table, stored)| {
             let rule = match table {
-                Table::Distributions | Table::Measurements => Rule::Metrics,
+                Table::Distributions
+                | Table::Measurements
+                | Table::DeviceHours
+                | Table::RollupHours
+                | Table::RollupDays => Rule::Metrics,
                 Table::Spans => Rule::Masked(&[column::FINISH_REASONS]),
                 Table::Rollups => Rule::Folded {
                     min_devices: self.min_devices as usize,

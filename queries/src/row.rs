@@ -130,6 +130,20 @@ impl Row<'_> {
             .ok_or_else(|| QueryError::Failed(format!("{name} holds bytes that are no histogram")))
     }
 
+    /// The values of a list; none for null.
+    pub(crate) fn list(self, name: &str) -> Read<Option<ArrayRef>> {
+        let column = self.column(name)?;
+        let lists = column
+            .as_list_opt::<i32>()
+            .ok_or_else(|| mismatch(name, column))?;
+        Ok(lists.is_valid(self.at).then(|| lists.value(self.at)))
+    }
+
+    /// Whether the answer has the column at all.
+    pub(crate) fn has(self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
+    }
+
     fn column(&self, name: &str) -> Read<&ArrayRef> {
         let column = self.batch.column_by_name(name);
         column.ok_or_else(|| QueryError::Failed(format!("the answer has no column {name}")))

@@ -14,6 +14,7 @@ mod stored;
 use fathomline_wire::histogram::{ExplicitHistogram, ExponentialHistogram};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use batch::histogram_columns;
 pub use batch::{RowError, distributions, events, measurements, rollups, verdicts};
 pub use devices::DeviceSketch;
 pub use rollup::{lane_end, rollup};

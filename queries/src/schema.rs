@@ -24,6 +24,12 @@ pub enum Table {
     Measurements,
     /// Cohort increments a lane.
     Rollups,
+    /// One device's histogram or counter of one metric over an hour.
+    DeviceHours,
+    /// Cohorts and sites an hour.
+    RollupHours,
+    /// Cohorts a day.
+    RollupDays,
     /// One GenAI operation of a foreign SDK: when, how long, how many tokens. Never what was said.
     Spans,
     /// Judgements, copied from the collector's SQLite.
@@ -240,6 +246,27 @@ const COHORT_COLUMNS: [Column; 13] = [
     (column::CATEGORY, Type::Text, REQUIRED),
 ];
 
+/// Who is behind an increment.
+const REPORTING_COLUMNS: [Column; 2] = [
+    (column::DEVICE_WINDOWS, Type::Integer, REQUIRED),
+    (column::DEVICES, Type::Integers, REQUIRED),
+];
+
+/// Names of what `rows` makes of a histogram, in its order; `count` is made apart.
+pub(crate) const HISTOGRAM_NAMES: [&str; 11] = [
+    column::SUM,
+    column::MIN,
+    column::MAX,
+    column::SCALE,
+    column::ZERO_COUNT,
+    column::ZERO_THRESHOLD,
+    column::POS_OFFSET,
+    column::POS_COUNTS,
+    column::NEG_OFFSET,
+    column::NEG_COUNTS,
+    column::EXPLICIT_BOUNDS,
+];
+
 const VERDICT_COLUMNS: [Column; 20] = [
     (column::TIME, Type::Time, REQUIRED),
     (column::DATE, Type::Date, REQUIRED),
@@ -331,10 +358,13 @@ const COHORT_ORDER: [&str; 8] = [
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Distributions,
         Self::Measurements,
         Self::Rollups,
+        Self::DeviceHours,
+        Self::RollupHours,
+        Self::RollupDays,
         Self::Spans,
         Self::Verdicts,
         Self::Events,
@@ -346,6 +376,9 @@ impl Table {
             Self::Distributions => "distributions",
             Self::Measurements => "measurements",
             Self::Rollups => "rollups",
+            Self::DeviceHours => "device_hours",
+            Self::RollupHours => "rollup_hours",
+            Self::RollupDays => "rollup_days",
             Self::Spans => "spans",
             Self::Verdicts => "verdicts",
             Self::Events => "events",
@@ -369,12 +402,20 @@ impl Table {
             .collect()
     }
 
+    /// Whether its rows are made of those of finer tables, and could be made again.
+    pub const fn is_coarse(self) -> bool {
+        matches!(
+            self,
+            Self::DeviceHours | Self::RollupHours | Self::RollupDays
+        )
+    }
+
     /// Columns by which rows lie beside their like, the most telling first: files compress better,
     /// and a question about one metric or device skips most of them.
     pub const fn order(self) -> &'static [&'static str] {
         match self {
-            Self::Distributions | Self::Measurements => &DEVICE_ORDER,
-            Self::Rollups => &COHORT_ORDER,
+            Self::Distributions | Self::Measurements | Self::DeviceHours => &DEVICE_ORDER,
+            Self::Rollups | Self::RollupHours | Self::RollupDays => &COHORT_ORDER,
             Self::Spans => &[column::MODEL, column::DEVICE, column::TIME],
             Self::Verdicts => &[column::SERIES, column::TIME],
             Self::Events => &[column::TIME],
@@ -393,12 +434,23 @@ impl Table {
                 ];
                 [&DEVICE_COLUMNS[..], &category, &own].concat()
             }
-            Self::Rollups => {
+            Self::Rollups | Self::RollupDays => {
+                [&COHORT_COLUMNS[..], &HISTOGRAM_COLUMNS, &REPORTING_COLUMNS].concat()
+            }
+            Self::RollupHours => {
+                let site = [(column::SITE, Type::Text, OPTIONAL)];
+                let values = [&HISTOGRAM_COLUMNS[..], &REPORTING_COLUMNS].concat();
+                [&COHORT_COLUMNS[..], &site, &values].concat()
+            }
+            Self::DeviceHours => {
                 let own = [
-                    (column::DEVICE_WINDOWS, Type::Integer, REQUIRED),
-                    (column::DEVICES, Type::Integers, REQUIRED),
+                    (column::ENVIRONMENT, Type::Text, OPTIONAL),
+                    (column::DEVICE, Type::Text, REQUIRED),
+                    (column::SITE, Type::Text, OPTIONAL),
                 ];
-                [&COHORT_COLUMNS[..], &HISTOGRAM_COLUMNS, &own].concat()
+                let windows = [(column::DEVICE_WINDOWS, Type::Integer, REQUIRED)];
+                let values = [&HISTOGRAM_COLUMNS[..], &windows].concat();
+                [&COHORT_COLUMNS[..], &own, &values].concat()
             }
             Self::Spans => SPAN_COLUMNS.to_vec(),
             Self::Verdicts => VERDICT_COLUMNS.to_vec(),

@@ -5,17 +5,20 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use datafusion::common::ScalarValue;
-use fathomline_wire::histogram::ExponentialHistogram;
+use datafusion::{arrow::record_batch::RecordBatch, common::ScalarValue};
+use fathomline_wire::{histogram::ExponentialHistogram, names};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    catalog::{SERIES_SPAN, SERIES_TREND},
+    catalog::{BUILT, SERIES_SPAN, SERIES_TREND, SERIES_TREND_LONG},
     engine::{Engine, QueryError},
     row::{Row, rows, timestamp},
     rows::DeviceSketch,
     schema::column,
 };
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
 
 /// Which series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,7 +118,9 @@ pub async fn span(
     }))
 }
 
-/// How one series moved over a span, in steps of `step_us` that start at its beginning.
+/// How one series moved over a span, in steps of `step_us` that start at its beginning. A step of
+/// an hour or more is rounded up to whole hours (of a day or more, to whole days), begins on one,
+/// and is read from what was built of them; rows that came late since then are not in it yet.
 ///
 /// # Errors
 /// When the engine's limits are reached.
@@ -125,10 +130,15 @@ pub async fn trend(
     span: Span,
     step_us: i64,
 ) -> Result<Vec<TrendPoint>, QueryError> {
-    let mut parameters = parameters(series, span);
-    let step = ScalarValue::new_interval_mdn(0, 0, step_us.saturating_mul(1000));
-    parameters.push(("step", step));
-    let batches = engine.ask(&SERIES_TREND, parameters).await?;
+    // Hours of outputs are not published: less their lanes, they would tell of few devices.
+    let hours = names::shown_per_device(&series.metric) || !engine.publication().folds();
+    let batches = if step_us < HOUR_US || !hours {
+        let mut parameters = parameters(series, span);
+        parameters.push(("step", interval(step_us)));
+        engine.ask(&SERIES_TREND, parameters).await?
+    } else {
+        long_trend(engine, series, span, step_us).await?
+    };
     let point = |row: Row<'_>| {
         Ok(TrendPoint {
             start_us: row.time(column::START_TIME)?,
@@ -140,6 +150,45 @@ pub async fn trend(
         })
     };
     rows(&batches).map(point).collect()
+}
+
+/// Hours and days are few and kept for long: a trend over a year reads no lane but the last ones.
+async fn long_trend(
+    engine: &Engine,
+    series: &Series,
+    span: Span,
+    step_us: i64,
+) -> Result<Vec<RecordBatch>, QueryError> {
+    let unit_us = if step_us < DAY_US { HOUR_US } else { DAY_US };
+    let step_us = step_us.saturating_add(unit_us - 1) / unit_us * unit_us;
+    let span = Span {
+        from_us: span.from_us.div_euclid(unit_us) * unit_us,
+        ..span
+    };
+    let asked = vec![
+        ("from", timestamp(span.from_us)),
+        ("to", timestamp(span.to_us)),
+    ];
+    let batches = engine.ask(&BUILT, asked).await?;
+    let (mut hours_to, mut days_to) = (span.from_us, span.from_us);
+    for row in rows(&batches) {
+        let built = |name| Ok::<_, QueryError>(row.optional_time(name)?.unwrap_or(span.from_us));
+        if unit_us == DAY_US {
+            days_to = built("days_to")?;
+        }
+        hours_to = built("hours_to")?.max(days_to);
+    }
+    let mut parameters = parameters(series, span);
+    parameters.extend([
+        ("step", interval(step_us)),
+        ("days_to", timestamp(days_to)),
+        ("hours_to", timestamp(hours_to)),
+    ]);
+    engine.ask(&SERIES_TREND_LONG, parameters).await
+}
+
+fn interval(step_us: i64) -> ScalarValue {
+    ScalarValue::new_interval_mdn(0, 0, step_us.saturating_mul(1000))
 }
 
 impl Series {

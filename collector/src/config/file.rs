@@ -104,6 +104,8 @@ pub(super) struct RawUpkeep {
 pub(super) struct RawRetention {
     pub(super) device_rows_days: Option<u32>,
     pub(super) lanes_days: Option<u32>,
+    pub(super) device_hours_days: Option<u32>,
+    pub(super) hours_days: Option<u32>,
 }
 
 /// Most of everything, all senders together; a token may make a quarter of each.

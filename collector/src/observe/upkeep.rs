@@ -11,9 +11,12 @@ use prometheus_client::{
 };
 
 use super::{
-    Compacted,
+    Built, Compacted,
     instruments::{Label, each},
 };
+
+/// Tables that are made of finer ones.
+const COARSE: [Table; 3] = [Table::DeviceHours, Table::RollupHours, Table::RollupDays];
 
 #[derive(Debug)]
 pub(super) struct UpkeepInstruments {
@@ -22,6 +25,9 @@ pub(super) struct UpkeepInstruments {
     files_in: Counter,
     bytes_out: Counter,
     bytes_in: Counter,
+    built: Family<Label, Counter>,
+    built_rows: Family<Label, Counter>,
+    build_took: Histogram,
     retired: Family<Label, Counter>,
     pub(super) vacuumed_bytes: Counter,
     pub(super) failures: Counter,
@@ -36,6 +42,9 @@ impl Default for UpkeepInstruments {
             files_in: Counter::default(),
             bytes_out: Counter::default(),
             bytes_in: Counter::default(),
+            built: each("table", COARSE.map(Table::name)),
+            built_rows: each("table", COARSE.map(Table::name)),
+            build_took: Histogram::new(exponential_buckets(0.01, 2.0, 16)),
             retired: each("table", Table::ALL.map(Table::name)),
             vacuumed_bytes: Counter::default(),
             failures: Counter::default(),
@@ -52,6 +61,7 @@ impl UpkeepInstruments {
             "Times that small files of a table became few, by table",
             self.compactions.clone(),
         );
+        self.register_coarse(registry);
         registry.register(
             "days_retired",
             "Days that were kept no longer, by table",
@@ -103,6 +113,35 @@ impl UpkeepInstruments {
             Unit::Seconds,
             self.took.clone(),
         );
+    }
+
+    fn register_coarse(&self, registry: &mut Registry) {
+        registry.register(
+            "rollups_built",
+            "Hours and days that were built out of what is finer, by table",
+            self.built.clone(),
+        );
+        registry.register(
+            "rollup_rows",
+            "Rows of the hours and days that were built, by table",
+            self.built_rows.clone(),
+        );
+        registry.register_with_unit(
+            "rollup_build",
+            "Time to build one hour or day",
+            Unit::Seconds,
+            self.build_took.clone(),
+        );
+    }
+
+    pub(super) fn built(&self, built: Built) {
+        let Built {
+            table, rows, took, ..
+        } = built;
+        let label = [("table", table.name())];
+        self.built.get_or_create(&label).inc();
+        self.built_rows.get_or_create(&label).inc_by(rows);
+        self.build_took.observe(took.as_secs_f64());
     }
 
     pub(super) fn retired(&self, table: Table, days: usize) {

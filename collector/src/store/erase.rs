@@ -38,8 +38,13 @@ use crate::{
 /// Pause between looks at what the committer has committed.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Tables that hold rows of devices.
-const DEVICE_TABLES: [Table; 3] = [Table::Distributions, Table::Measurements, Table::Spans];
+/// Tables that hold rows of devices; hours come after what they are made of.
+const DEVICE_TABLES: [Table; 4] = [
+    Table::Distributions,
+    Table::Measurements,
+    Table::Spans,
+    Table::DeviceHours,
+];
 
 /// Installations from which nothing is kept. Shared by everyone who puts rows anywhere.
 #[derive(Clone, Debug, Default)]

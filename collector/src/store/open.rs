@@ -105,6 +105,7 @@ pub(crate) async fn open(
         tables: tables.clone(),
         lake: lake.clone(),
         observer: observer.clone(),
+        building: Arc::default(),
     };
     let erasing = Upkeep::new(ground.clone(), settings.upkeep.clone())?;
     let upkeep = Upkeep::new(ground, settings.upkeep.clone())?;

@@ -1,9 +1,9 @@
 //! Debug builds only: stop at a named point, so that a test can kill the process exactly there.
 //!
 //! `FATHOMLINE_STALL_AT` names one of `after-acknowledge`, `between-tables`, `upkeep-written`,
-//! `upkeep-committed`, `erase-forgotten`, `erase-between-tables`; the process writes
-//! `<data>/stalled` there and waits for ever. `FATHOMLINE_VACUUM_AFTER_SECONDS` keeps files that no
-//! table names for as long. Release builds contain none of this.
+//! `upkeep-built`, `upkeep-committed`, `erase-forgotten`, `erase-between-tables`; the process
+//! writes `<data>/stalled` there and waits for ever. `FATHOMLINE_VACUUM_AFTER_SECONDS` keeps files
+//! that no table names for as long. Release builds contain none of this.
 
 use std::{path::Path, time::Duration};
 

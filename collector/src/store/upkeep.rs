@@ -10,12 +10,14 @@
 //!
 //! | file | does |
 //! |---|---|
+//! | `coarse.rs` | hours and days out of what is finer |
 //! | `plan.rs` | which files of a day are made one |
 //! | `live.rs` | the live files of a table, as its log describes them |
 //! | `rewrite.rs` | the one way in which files are replaced |
 //! | `erase.rs` | a table without one device |
 //! | `expire.rs` | days that are kept no longer, and files that no table names |
 
+mod coarse;
 mod erase;
 mod expire;
 mod live;
@@ -28,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use datafusion::prelude::SessionContext;
+use datafusion::{common::DataFusionError, prelude::SessionContext};
 use deltalake_core::{DeltaTable, DeltaTableError, protocol::DeltaOperation};
 use fathomline_queries::{
     engine::{self, QueryError},
@@ -39,6 +41,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 pub(crate) use self::expire::Retention;
 use self::{
+    coarse::{Coarse, Pending},
     live::{Day, Live},
     plan::File,
     rewrite::Change,
@@ -65,6 +68,8 @@ pub(crate) struct UpkeepSettings {
     pub(crate) memory_bytes: usize,
     /// How long after its end an hour is left alone: by then most of its rows are committed.
     pub(crate) closes_after_us: i64,
+    /// How long after it was built an hour waits for more late rows before it is built again.
+    pub(crate) rebuild_after_us: i64,
     pub(crate) retention: Retention,
     /// How long a file is kept that no table names: whoever reads an older state may need it.
     pub(crate) vacuum_after: Duration,
@@ -79,6 +84,9 @@ pub(crate) struct Upkeep {
     settings: UpkeepSettings,
     observer: Observer,
     vacuumed_us: AtomicI64,
+    /// What changed since hours and days were built.
+    pending: Mutex<BTreeMap<Table, Pending>>,
+    building: Arc<Mutex<()>>,
 }
 
 /// Why a piece of work was not done; the next round tries again.
@@ -88,6 +96,8 @@ pub(crate) enum UpkeepError {
     Delta(#[from] DeltaTableError),
     #[error(transparent)]
     Query(#[from] QueryError),
+    #[error(transparent)]
+    Files(#[from] DataFusionError),
 }
 
 /// What upkeep works on.
@@ -97,6 +107,8 @@ pub(super) struct Ground {
     pub(super) tables: Arc<Mutex<Tables>>,
     pub(super) lake: Arc<Lake>,
     pub(super) observer: Observer,
+    /// Held while device hours are built, and while a device is taken out of them.
+    pub(super) building: Arc<Mutex<()>>,
 }
 
 impl Upkeep {
@@ -106,6 +118,7 @@ impl Upkeep {
             tables,
             lake,
             observer,
+            building,
         } = ground;
         let spill = folder.spill()?;
         let session = engine::bench(settings.memory_bytes, &spill)
@@ -118,6 +131,8 @@ impl Upkeep {
             settings,
             observer,
             vacuumed_us: AtomicI64::new(0),
+            pending: Mutex::default(),
+            building,
         })
     }
 
@@ -160,6 +175,12 @@ impl Upkeep {
 
     /// Does what is due. A table that cannot be worked on does not keep others waiting.
     async fn round(&self, now_us: i64) {
+        // First, because it looks at new files, which compaction replaces and retention removes.
+        for coarse in Coarse::ALL {
+            if let Err(error) = self.coarsen(coarse, now_us).await {
+                self.failed(coarse.table(), &error);
+            }
+        }
         for table in Table::ALL {
             let done = async {
                 self.retire(table, now_us).await?;
@@ -267,7 +288,9 @@ impl Upkeep {
     ) -> Result<(), DeltaTableError> {
         let mut tables = self.tables.lock().await;
         change.await?;
-        stall::at("upkeep-committed", self.folder.root());
+        if !table.is_coarse() {
+            stall::at("upkeep-committed", self.folder.root());
+        }
         tables.latest(table).await?;
         self.observer.files(table, tables.files(table));
         if tables.may_be_shown(table) {

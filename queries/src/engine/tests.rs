@@ -68,9 +68,12 @@ async fn our_functions_and_the_schema_can_be_asked_about() {
     assert_eq!(
         json!(tables),
         json!([
+            ["device_hours"],
             ["distributions"],
             ["events"],
             ["measurements"],
+            ["rollup_days"],
+            ["rollup_hours"],
             ["rollups"],
             ["spans"],
             ["verdicts"]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, Int64Array, Int64Builder, ListBuilder},
+        array::{Array, ArrayRef, AsArray, Int64Array, Int64Builder, ListBuilder},
         datatypes::{DataType, Field, FieldRef},
     },
     common::{Result, plan_err, utils::take_function_args},
@@ -30,6 +30,12 @@ pub(super) fn merge() -> AggregateUDF {
 pub(super) fn count() -> ScalarUDF {
     ScalarUDF::from(Count {
         signature: Signature::user_defined(Volatility::Immutable),
+    })
+}
+
+pub(super) fn of() -> ScalarUDF {
+    ScalarUDF::from(Of {
+        signature: Signature::exact(vec![DataType::Utf8], Volatility::Immutable),
     })
 }
 
@@ -110,6 +116,36 @@ impl AggregateUDFImpl for Merge {
 
     fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(Groups::<DeviceSketch>::default()))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Of {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Of {
+    fn name(&self) -> &str {
+        "devices_of"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(integers())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [devices] = take_function_args(self.name(), args.args)?;
+        let devices = devices.to_array(args.number_rows)?;
+        let sketches: Vec<_> = devices
+            .as_string::<i32>()
+            .iter()
+            .map(|device| device.map(DeviceSketch::of))
+            .collect();
+        Ok(ColumnarValue::Array(DeviceSketch::to_state(&sketches)))
     }
 }
 

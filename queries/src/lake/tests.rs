@@ -180,6 +180,10 @@ fn unknown_tables_and_foreign_columns_are_refused() {
     );
 }
 
+fn empty(table: Table) -> RecordBatch {
+    RecordBatch::new_empty(table.arrow_schema())
+}
+
 /// Hot and committed rows of every table read back as the same types through Delta.
 #[tokio::test]
 async fn hot_rows_join_rows_that_delta_committed() {
@@ -192,6 +196,9 @@ async fn hot_rows_join_rows_that_delta_committed() {
             Table::Rollups,
             rows::rollups(&rows::rollup(&row, &[], 5)).unwrap(),
         ),
+        (Table::DeviceHours, empty(Table::DeviceHours)),
+        (Table::RollupHours, empty(Table::RollupHours)),
+        (Table::RollupDays, empty(Table::RollupDays)),
         (Table::Verdicts, rows::verdicts(&[]).unwrap()),
         (Table::Events, rows::events(&[]).unwrap()),
         (Table::Spans, rows::spans(&[]).unwrap()),

@@ -195,7 +195,7 @@ fn device_columns<'a>(rows: impl Iterator<Item = &'a DeviceColumns>) -> Columns 
 }
 
 /// Everything of a histogram but its count, which other columns share.
-fn histogram_columns(values: &[Option<&Distribution>]) -> Result<Columns, RowError> {
+pub(crate) fn histogram_columns(values: &[Option<&Distribution>]) -> Result<Columns, RowError> {
     let exponential: Vec<_> = values.iter().map(|value| as_exponential(*value)).collect();
     let number = |of: fn(&ExponentialHistogram) -> f64,
                   explicit: fn(&Distribution) -> Option<f64>| {

@@ -18,6 +18,8 @@ impl Upkeep {
         table: Table,
         device: &str,
     ) -> Result<(), UpkeepError> {
+        // What is being built is read from rows that were erased a moment ago.
+        let _building = self.building.lock().await;
         let mut attempt = 1;
         loop {
             let delta = self.tables.lock().await.latest(table).await?;

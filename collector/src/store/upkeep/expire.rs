@@ -26,6 +26,10 @@ pub(crate) struct Retention {
     pub(crate) device_rows_days: u32,
     /// Cohorts, lane by lane.
     pub(crate) lanes_days: u32,
+    /// Single devices, hour by hour.
+    pub(crate) device_hours_days: u32,
+    /// Cohorts, hour by hour.
+    pub(crate) hours_days: u32,
 }
 
 impl Default for Retention {
@@ -33,6 +37,8 @@ impl Default for Retention {
         Self {
             device_rows_days: 7,
             lanes_days: 40,
+            device_hours_days: 90,
+            hours_days: 400,
         }
     }
 }
@@ -65,7 +71,9 @@ impl Retention {
                 Some(self.device_rows_days)
             }
             Table::Rollups => Some(self.lanes_days),
-            Table::Verdicts | Table::Events => None,
+            Table::DeviceHours => Some(self.device_hours_days),
+            Table::RollupHours => Some(self.hours_days),
+            Table::RollupDays | Table::Verdicts | Table::Events => None,
         }
     }
 }

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate};
-use deltalake_core::{DeltaTable, DeltaTableError, kernel::LogicalFileView};
+use deltalake_core::{
+    DeltaTable, DeltaTableError,
+    kernel::{Add, LogicalFileView},
+};
 use fathomline_queries::schema::{PARTITION, column};
 use serde::Deserialize;
 
@@ -44,6 +47,25 @@ impl Live {
             view,
         }
     }
+}
+
+impl Live {
+    /// Whether a row with this `time` can be in it.
+    pub(super) fn can_hold(&self, time_us: i64) -> bool {
+        self.times_us
+            .is_none_or(|(first, last)| (first..=last).contains(&time_us))
+    }
+}
+
+/// Between which times the rows of a new file lie.
+pub(super) fn times_us(add: &Add) -> Option<(i64, i64)> {
+    Statistics::parse(add.stats.as_deref()).times_us()
+}
+
+/// How many rows a new file holds, if it says so.
+pub(super) fn rows(add: &Add) -> Option<u64> {
+    let statistics: serde_json::Value = serde_json::from_str(add.stats.as_deref()?).ok()?;
+    statistics.get("numRecords")?.as_u64()
 }
 
 /// Every live file of a table.

@@ -22,8 +22,9 @@ use deltalake_core::{
     writer::{DeltaWriter, RecordBatchWriter},
 };
 use fathomline_queries::schema::Table;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 
+use super::UpkeepError;
 use crate::store::layout::writer_properties;
 
 /// Application under which upkeep commits.
@@ -60,7 +61,7 @@ pub(super) async fn sorted(
     paths: &[String],
     keep: Option<Expr>,
     target: u64,
-) -> Result<Vec<Add>, DeltaTableError> {
+) -> Result<Vec<Add>, UpkeepError> {
     let selection = FileSelection::from_file_paths(paths.iter().map(String::as_str));
     let provider = delta
         .table_provider()
@@ -70,14 +71,27 @@ pub(super) async fn sorted(
     if let Some(keep) = keep {
         rows = rows.filter(keep)?;
     }
-    let mut rows = rows.sort(order(table))?.execute_stream().await?;
+    let rows = rows.sort(order(table))?.execute_stream().await?;
+    written((table, delta), rows, target).await
+}
+
+/// Writes rows as they come into files of about `target` bytes. Nothing is committed.
+pub(super) async fn written<E>(
+    (table, delta): (Table, &DeltaTable),
+    mut rows: impl Stream<Item = Result<RecordBatch, E>> + Unpin,
+    target: u64,
+) -> Result<Vec<Add>, UpkeepError>
+where
+    UpkeepError: From<E>,
+{
     let mut writer = RecordBatchWriter::for_table(delta)?
         .with_writer_properties(writer_properties(table))
         .with_target_file_size(target);
     while let Some(batch) = rows.next().await {
-        writer.write(as_written(table, &batch?)?).await?;
+        let batch = as_written(table, &batch?).map_err(DeltaTableError::from)?;
+        writer.write(batch).await?;
     }
-    writer.flush().await
+    Ok(writer.flush().await?)
 }
 
 /// The batch in the types that the table is written in; texts are read as views.

@@ -26,6 +26,7 @@ pub(in crate::store) fn settings() -> UpkeepSettings {
         file_bytes: 1 << 20,
         memory_bytes: 32 << 20,
         closes_after_us: 0,
+        rebuild_after_us: 0,
         retention: Retention::default(),
         vacuum_after: Duration::from_secs(3600),
     }
@@ -98,6 +99,7 @@ impl Yard {
             tables: tables.clone(),
             lake: lake.clone(),
             observer: Observer::default(),
+            building: Arc::default(),
         };
         Self {
             upkeep: Upkeep::new(ground, settings).unwrap(),
@@ -367,4 +369,162 @@ async fn days_that_are_kept_no_longer_go_as_a_whole_and_their_files_later() {
     assert_eq!(counted(&yard.engine()).await, json!([8, 8, 8]));
     let last = yard.tables.lock().await.last_version(table, "one").await;
     assert_eq!(last.unwrap(), Some(8), "txn actions survive");
+}
+
+impl Yard {
+    /// Commits windows and the lanes that they add up to, as one segment.
+    async fn commit(&self, segment: i64, windows: &[DistributionRow]) {
+        let lanes = rows::rollup(windows, &[], 60_000_000);
+        let batches = [
+            (Table::Distributions, rows::distributions(windows).unwrap()),
+            (Table::Rollups, rows::rollups(&lanes).unwrap()),
+        ];
+        let mut tables = self.tables.lock().await;
+        for (table, batch) in batches {
+            let committed = tables.append_once(table, ("one", segment), vec![batch]);
+            assert!(committed.await.unwrap());
+        }
+        tables.shown([Table::Distributions, Table::Rollups]);
+    }
+
+    async fn coarsen(&self, now_us: i64) {
+        for coarse in Coarse::ALL {
+            self.upkeep.coarsen(coarse, now_us).await.unwrap();
+        }
+    }
+
+    /// Rows and records of each coarse table, as anyone sees them.
+    async fn coarse(&self) -> serde_json::Value {
+        let engine = self.engine();
+        let mut found = vec![];
+        for coarse in Coarse::ALL {
+            let table = coarse.table().name();
+            let sql = format!("SELECT count(*), coalesce(sum(count), 0) FROM {table}");
+            found.push(json!(engine.query_outside(&sql).await.unwrap().rows[0]));
+        }
+        json!(found)
+    }
+
+    async fn version(&self, table: Table) -> Option<u64> {
+        self.tables
+            .lock()
+            .await
+            .latest(table)
+            .await
+            .unwrap()
+            .version()
+    }
+}
+
+fn windows(devices: std::ops::Range<i64>, minute: i64) -> Vec<DistributionRow> {
+    let time = HOUR - HOUR_US + minute * 60_000_000;
+    let of = |device| window(&format!("device-{device}"), time, &[0.1, 0.2]);
+    devices.map(of).collect()
+}
+
+#[tokio::test]
+async fn hours_and_days_are_built_when_they_close_and_again_when_late_rows_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    yard.commit(1, &windows(0..3, 1)).await;
+    yard.commit(2, &windows(0..3, 2)).await;
+    yard.coarsen(HOUR - 1).await;
+    assert_eq!(yard.coarse().await, json!([[0, 0], [0, 0], [0, 0]]), "open");
+    let tomorrow = HOUR + 2 * DAY_US;
+    yard.coarsen(HOUR + 1).await;
+    assert_eq!(
+        yard.coarse().await,
+        json!([[3, 12], [1, 12], [0, 0]]),
+        "the day is open"
+    );
+    yard.coarsen(tomorrow).await;
+    let built = json!([[3, 12], [1, 12], [1, 12]]);
+    assert_eq!(yard.coarse().await, built);
+    let before = yard.version(Table::RollupHours).await;
+    yard.coarsen(tomorrow).await;
+    assert_eq!(
+        yard.version(Table::RollupHours).await,
+        before,
+        "nothing changed"
+    );
+    // Late, with others of an hour that is built for the first time.
+    yard.commit(3, &[windows(3..4, 5), windows(0..1, 65)].concat())
+        .await;
+    yard.coarsen(tomorrow).await;
+    let built = json!([[5, 16], [2, 16], [1, 16]]);
+    assert_eq!(yard.coarse().await, built);
+    // Files are joined, which changes nothing that would have to be built again.
+    for table in Table::ALL {
+        yard.upkeep.compact(table, tomorrow).await.unwrap();
+    }
+    let before = yard.version(Table::RollupDays).await;
+    yard.coarsen(tomorrow).await;
+    assert_eq!(yard.version(Table::RollupDays).await, before);
+    yard.commit(4, &windows(0..1, 66)).await;
+    yard.coarsen(tomorrow).await;
+    let built = json!([[5, 18], [2, 18], [1, 18]]);
+    assert_eq!(yard.coarse().await, built);
+    drop(yard);
+    let yard = Yard::over(folder.path(), settings()).await;
+    yard.coarsen(tomorrow).await;
+    assert_eq!(yard.coarse().await, built, "after a restart");
+}
+
+/// Late rows that were compacted before anybody built their hour are not forgotten.
+#[tokio::test]
+async fn a_crash_between_compaction_and_building_loses_no_late_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    yard.commit(1, &windows(0..1, 1)).await;
+    yard.coarsen(NOW_US).await;
+    yard.commit(2, &windows(1..2, 2)).await;
+    yard.upkeep.compact(Table::Rollups, NOW_US).await.unwrap();
+    drop(yard);
+    let yard = Yard::over(folder.path(), settings()).await;
+    yard.coarsen(NOW_US).await;
+    assert_eq!(yard.coarse().await, json!([[2, 4], [1, 4], [0, 0]]));
+}
+
+#[tokio::test]
+async fn two_collectors_build_one_hour_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (
+        Yard::over(folder.path(), settings()).await,
+        Yard::over(folder.path(), settings()).await,
+    );
+    one.commit(1, &windows(0..3, 1)).await;
+    for coarse in Coarse::ALL {
+        let both = tokio::join!(
+            one.upkeep.coarsen(coarse, NOW_US),
+            two.upkeep.coarsen(coarse, NOW_US)
+        );
+        for done in [both.0, both.1] {
+            match done {
+                Err(UpkeepError::Delta(error)) if rewrite::is_conflict(&error) => {}
+                other => other.unwrap(),
+            }
+        }
+    }
+    one.coarsen(NOW_US).await;
+    two.coarsen(NOW_US).await;
+    let after = Yard::over(folder.path(), settings()).await;
+    assert_eq!(after.coarse().await, json!([[3, 6], [1, 6], [0, 0]]));
+}
+
+/// What is left of an hour whose rows are kept no longer must not replace what was built of all.
+#[tokio::test]
+async fn an_hour_that_is_no_longer_whole_stays_as_it_was_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    yard.commit(1, &windows(0..3, 1)).await;
+    yard.coarsen(NOW_US).await;
+    let later = HOUR + 10 * DAY_US;
+    yard.upkeep
+        .retire(Table::Distributions, later)
+        .await
+        .unwrap();
+    yard.commit(2, &windows(0..1, 2)).await;
+    yard.coarsen(later).await;
+    // Lanes are kept longer, so that cohorts count the late row; devices do not.
+    assert_eq!(yard.coarse().await, json!([[3, 6], [1, 8], [1, 8]]));
 }
