@@ -1,8 +1,9 @@
 //! Hours and days: what finer rows add up to, ready to be stored.
 //!
-//! In: a session over the tables as they are, and one hour or day `(from, to]`. Out: its rows, batch
-//! by batch, in the schema of their table. Counts are those of the finer rows, bucket by bucket;
-//! sums are equal to rounding. Never: writes; which hours are due is for who keeps the tables.
+//! In: a session over the tables as they are, and one hour or day `(from, to]`. Out: its rows,
+//! batch by batch, in the schema of their table. Counts are those of the finer rows, bucket by
+//! bucket; sums are equal to rounding. Never: writes; which hours are due is for who keeps the
+//! tables.
 
 use std::sync::Arc;
 
