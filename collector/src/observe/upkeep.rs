@@ -63,7 +63,7 @@ impl UpkeepInstruments {
         );
         self.register_coarse(registry);
         registry.register(
-            "days_retired",
+            "retired_partitions",
             "Days that were kept no longer, by table",
             self.retired.clone(),
         );
