@@ -1,6 +1,5 @@
-//! Drift you can believe: the QX e-CUSUM detector on a fixed reference span (statistics, section
-//! d; design, section 7). Pure folds over closed lanes: no clock, no IO, the same lanes give the
-//! same bits.
+//! Drift you can believe: the QX e-CUSUM detector (statistics, section d; design, section 7). Pure
+//! folds over closed lanes: no clock, no IO, the same lanes give the same bits.
 //!
 //! | file | holds |
 //! |---|---|
@@ -9,20 +8,30 @@
 //! | `policy.rs` | what an operator may choose |
 //! | `stream.rs` | exceedance and category streams of a reference |
 //! | `reference.rs` | what it was: frozen, named by its hash |
+//! | `observed.rs` | what the streams see of a lane |
+//! | `bets.rs` | bets against the reference at one width of lanes |
+//! | `recovery.rs` | a drift that goes on, and its end |
 //! | `detector.rs` | the fold: lane in, verdict out |
+//! | `shown.rs` | distances that are shown and never page |
 //! | `verdict.rs` | steady, drifting or undecided, with the evidence |
 //!
 //! In words for those who are paged: 5 % of inferences should exceed the reference p95. We keep a
 //! bet on "more than that" and one on "less". When the winnings exceed what luck could give once
 //! in 30 days over all series, we page.
 
+mod bets;
 mod detector;
 mod lane;
+mod observed;
 mod policy;
+mod recovery;
 mod reference;
 mod series;
+mod shown;
 mod stream;
 mod verdict;
+
+use observed::Observed;
 
 pub use detector::Detector;
 pub use lane::{Lane, Summary};
@@ -30,4 +39,4 @@ pub use policy::Policy;
 pub use reference::{Reference, Shortfall};
 pub use series::SeriesKey;
 pub use stream::Stream;
-pub use verdict::{Direction, Distances, Leading, Verdict, VerdictState};
+pub use verdict::{Direction, Distances, Leading, Verdict, VerdictState, Wide};

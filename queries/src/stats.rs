@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `bins.rs` | reference-quantile bins, two histograms on common buckets |
 //! | `distance.rs` | PSI, Jensen-Shannon, Hellinger, KS, Wasserstein, chi-square |
-//! | `evidence.rs` | log e-values of exceedance shares, e-CUSUM |
+//! | `evidence.rs` | log e-values of exceedance shares, e-CUSUM, e-BH |
 //!
 //! `ln` and `exp` come from the pure-Rust `libm`, so that a score has the same bits everywhere.
 
@@ -18,4 +18,6 @@ pub use distance::{
     ChiSquare, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
     psi_expected_without_drift, wasserstein,
 };
-pub use evidence::{Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, log_e_values};
+pub use evidence::{
+    Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, e_bh, ln_mean, log_e_values,
+};

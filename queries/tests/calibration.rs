@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use fathomline_queries::drift::{
-    Detector, Lane, Policy, Reference, SeriesKey, Summary, VerdictState,
+    Detector, Distances, Lane, Policy, Reference, SeriesKey, Summary, VerdictState,
 };
 use fathomline_wire::histogram::ExponentialHistogram;
 
@@ -198,11 +198,9 @@ fn a_drift_is_paged_once_and_ends_when_the_signal_returns() {
     let last = &drifted[drifted.len() - 1];
     assert_eq!(last.state, VerdictState::Drifting);
     assert_eq!(last.since_us, Some(24 * LANE_US));
-    assert!(
-        last.distances
-            .is_some_and(|distances| distances.psi_debiased > 0.25)
-    );
-    let back: Vec<_> = (61..=80)
+    let distances = Distances::of(&reference, &make(61, 2.0), last.effective_count);
+    assert!(distances.is_some_and(|distances| distances.psi_debiased > 0.25));
+    let back: Vec<_> = (62..=81)
         .map(|number| detector.fold(&reference, &make(number, 1.0)))
         .collect();
     assert_eq!(back[back.len() - 1].state, VerdictState::Steady);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fathomline_queries::stats::{
-    Accumulators, Aligned, Expectation, bin, chi_square, hellinger, jensen_shannon,
+    Accumulators, Aligned, Expectation, bin, chi_square, e_bh, hellinger, jensen_shannon,
     jensen_shannon_distance, ks, log_e_values, psi, psi_expected_without_drift, reference_cuts,
     wasserstein,
 };
@@ -187,4 +187,21 @@ fn evidence_accumulates_as_written() {
         }
         assert_eq!(alarm, case["cusum_alarm"].as_u64());
     }
+}
+
+#[test]
+fn series_that_moved_together_are_found_as_written() {
+    for case in list(&vectors("sequential.json"), "ebh") {
+        let ln: Vec<f64> = floats(case, "e").into_iter().map(libm::log).collect();
+        let found = e_bh(&ln, ln.len(), case["alpha"].as_f64().unwrap());
+        let expected = case["reject"].as_array().unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|i| i.as_u64().unwrap() as usize)
+            .collect();
+        assert_eq!(found, expected);
+    }
+    // Tests that did not happen count as well, and so do their values of nothing.
+    assert_eq!(e_bh(&[100.0_f64.ln(), f64::NEG_INFINITY], 4, 0.1), [0]);
+    assert_eq!(e_bh(&[100.0_f64.ln()], 11, 0.1), [0_usize; 0]);
 }

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use fathomline_queries::{
-    drift::{Detector, Distances, Lane, Leading, Reference, SeriesKey, Verdict, VerdictState},
+    drift::{
+        Detector, Distances, Lane, Leading, Reference, SeriesKey, Verdict, VerdictState, Wide,
+    },
     published,
     rows::{EventRow, VerdictRow},
 };
@@ -60,8 +62,11 @@ pub(super) enum JudgeError {
 struct Evidence<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     leading: Option<&'a Leading>,
+    /// Evidence of lanes taken together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    distances: Option<&'a Distances>,
+    wide: Option<Wide>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distances: Option<Distances>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shortfall: Option<&'a str>,
     /// Why the rest is not told, where the lane's devices are too few.
@@ -179,9 +184,11 @@ impl Judging<'_> {
         self.alert(key, series, &verdict, revision)?;
         let withheld = self.telling.withheld(&key.metric, lane.devices);
         let told = withheld.is_none();
+        let distances = || Distances::of(&watched.reference, lane, verdict.effective_count);
         let evidence = Evidence {
             leading: verdict.leading.as_ref().filter(|_| told),
-            distances: verdict.distances.as_ref().filter(|_| told),
+            wide: verdict.wide.filter(|_| told),
+            distances: told.then(distances).flatten(),
             withheld: withheld.as_deref(),
             shortfall: verdict.shortfall.as_deref(),
             late_records: self.late_records(series),
@@ -239,6 +246,7 @@ impl Judging<'_> {
         let shortfall = shortfall(self.plan.unwatched.get(series).copied());
         let evidence = Evidence {
             leading: None,
+            wide: None,
             distances: None,
             shortfall: Some(&shortfall),
             withheld: None,

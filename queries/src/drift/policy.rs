@@ -20,6 +20,10 @@ pub struct Policy {
     pub min_blocks: u32,
     /// Lanes a page needs at least: one freak lane cannot page.
     pub min_windows: u32,
+    /// Lanes that are also judged together, beside each by itself; 1 for none.
+    pub long_lanes: u32,
+    /// After a page a series does not page again for so long, microseconds.
+    pub mute_us: i64,
     /// Records the last `min_windows` lanes must hold together to be called steady.
     pub min_current_records: u64,
 }
@@ -33,15 +37,21 @@ impl Default for Policy {
             min_records: 3000,
             min_blocks: 20,
             min_windows: 3,
+            long_lanes: 60,
+            mute_us: 3_600_000_000,
             min_current_records: 30,
         }
     }
 }
 
 impl Policy {
-    /// Evidence a page needs: `A = (lanes in 30 days) * S / B` (statistics, section d.4).
-    pub fn page_threshold(&self) -> f64 {
-        let lanes = MICROS_PER_30_DAYS / self.lane_us as f64;
-        lanes * f64::from(self.series_budget) / self.false_pages_per_30_days
+    /// Evidence a page needs at windows of `lanes` lanes: `A = (windows in 30 days) * S * W / B`
+    /// (statistics, section d.4), where the `W` widths that a series is judged at share its part of
+    /// the budget.
+    pub fn page_threshold(&self, lanes: u32) -> f64 {
+        let window_us = self.lane_us as f64 * f64::from(lanes.max(1));
+        let windows = MICROS_PER_30_DAYS / window_us;
+        let widths = if self.long_lanes > 1 { 2.0 } else { 1.0 };
+        windows * f64::from(self.series_budget) * widths / self.false_pages_per_30_days
     }
 }

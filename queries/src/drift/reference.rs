@@ -18,8 +18,9 @@ const TOLERANCE_DEVIATIONS: f64 = 0.05;
 /// The tolerance also covers this many standard errors of the reference's own share.
 const TOLERANCE_ERRORS: f64 = 3.0;
 
-/// Block lengths, in lanes, at which noise is looked for; the noisiest counts.
-const BLOCK_LENGTHS: [usize; 4] = [1, 2, 4, 8];
+/// Block lengths, in lanes, at which noise is looked for; the noisiest counts. A device's mood
+/// lasts for longer than a few minutes.
+const BLOCK_LENGTHS: [usize; 7] = [1, 2, 4, 8, 15, 60, 180];
 
 /// Blocks that must remain for a block length to say anything.
 const BLOCKS_MIN: usize = 5;

@@ -18,6 +18,9 @@ const QUANTILES: [f64; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 /// this scale or a finer one counts exceedances exactly.
 const SNAP_SCALE: i32 = 3;
 
+/// Share of the values above the lowest threshold below which its bucket is a lump.
+const LUMP_ABOVE: f64 = 0.9;
+
 /// Categories below this reference share are watched together as `other`.
 const CATEGORY_SHARE_MIN: f64 = 0.01;
 
@@ -80,7 +83,7 @@ impl Stream {
     pub(super) fn events(&self, summary: &Summary, watched: &[Self]) -> f64 {
         match (self, summary) {
             (Self::Above { threshold, .. }, Summary::Histogram(histogram)) => {
-                histogram.count_above(*threshold)
+                above(histogram, *threshold)
             }
             (Self::Category { name }, Summary::Categories(categories)) => {
                 categories.get(name).copied().unwrap_or(0) as f64
@@ -119,7 +122,39 @@ fn exceedances(histogram: &ExponentialHistogram) -> Vec<Stream> {
             });
         }
     }
+    streams.extend(below_a_lump(histogram));
     streams
+}
+
+/// How many values exceed a threshold. One that [`snap`] chose is found among the buckets as a
+/// whole number, so that the count is whole and the same on every machine; below the scale of
+/// thresholds, and for thresholds that are not positive, it is interpolated.
+fn above(histogram: &ExponentialHistogram, threshold: f64) -> f64 {
+    let place = libm::log2(threshold) * f64::from(1 << SNAP_SCALE);
+    let finer = histogram.scale - SNAP_SCALE;
+    let boundary = libm::round(place);
+    let snapped = (place - boundary).abs() < 1e-6;
+    if !snapped || !(0..=20).contains(&finer) {
+        return histogram.count_above(threshold);
+    }
+    let first = (boundary as i64) << finer;
+    let buckets = &histogram.positive;
+    let below = (first - i64::from(buckets.offset)).max(0);
+    let above = buckets.counts.iter().skip(below as usize);
+    above.sum::<u64>() as f64
+}
+
+/// Where a single bucket holds the lowest values and many others, no threshold lies below it, and
+/// values that fall would be seen by nobody: its lower boundary is watched, too.
+fn below_a_lump(histogram: &ExponentialHistogram) -> Option<Stream> {
+    let lowest = histogram.quantile(QUANTILES[0])?;
+    let scale = SNAP_SCALE.min(histogram.scale);
+    let above = histogram.count_above(snap(lowest, scale));
+    let lump = above < LUMP_ABOVE * histogram.count as f64;
+    (lump && lowest > 0.0).then(|| Stream::Above {
+        quantile: 0.0,
+        threshold: lower_bound(bucket_index(lowest, scale), scale),
+    })
 }
 
 /// The upper boundary of the bucket that holds `value`.
@@ -149,4 +184,71 @@ fn by_category(categories: &BTreeMap<String, u64>) -> Vec<Stream> {
     watched
         .chain(std::iter::once(Stream::OtherCategory))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(scale: i32) -> ExponentialHistogram {
+        let mut histogram = ExponentialHistogram::new(scale);
+        for value in 0..2_000 {
+            histogram.record(libm::exp(f64::from(value) / 300.0 - 3.0));
+        }
+        histogram
+    }
+
+    #[test]
+    fn whole_counts_above_a_threshold_are_those_between_boundaries() {
+        for scale in [3, 4, 5] {
+            let histogram = histogram(scale);
+            for stream in exceedances(&histogram) {
+                let Stream::Above { threshold, .. } = stream else {
+                    unreachable!()
+                };
+                let (whole, between) = (
+                    above(&histogram, threshold),
+                    histogram.count_above(threshold),
+                );
+                assert!(
+                    (whole - between).abs() < 1e-6,
+                    "{threshold}: {whole}, {between}"
+                );
+                assert_eq!(whole.fract(), 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn coarser_histograms_than_thresholds_are_interpolated() {
+        let (fine, mut coarse) = (histogram(4), histogram(4));
+        coarse.downscale(3);
+        for stream in exceedances(&fine) {
+            let Stream::Above { threshold, .. } = stream else {
+                unreachable!()
+            };
+            let (fine, coarse) = (above(&fine, threshold), above(&coarse, threshold));
+            assert!(
+                (fine - coarse).abs() < 100.0,
+                "{threshold}: {fine}, {coarse}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_fall_out_of_a_single_bucket_are_seen() {
+        let mut lump = ExponentialHistogram::new(4);
+        (0..1_000).for_each(|_| assert!(lump.record(5.0)));
+        let streams = exceedances(&lump);
+        let mut fallen = ExponentialHistogram::new(4);
+        (0..1_000).for_each(|_| assert!(fallen.record(2.0)));
+        let shares = |of: &ExponentialHistogram| -> Vec<f64> {
+            let of = Summary::Histogram(of.clone());
+            streams
+                .iter()
+                .map(|stream| stream.events(&of, &streams))
+                .collect()
+        };
+        assert_ne!(shares(&lump), shares(&fallen));
+    }
 }

@@ -30,10 +30,12 @@ impl VerdictState {
 pub struct Verdict {
     /// The answer.
     pub state: VerdictState,
-    /// Evidence: ln of the mean e-CUSUM accumulator.
+    /// Evidence: ln of the mean e-CUSUM accumulator. While a drift goes on, of this lane alone.
     pub score: f64,
     /// Evidence a page needs, on the same scale.
     pub threshold: f64,
+    /// The same for lanes taken together, where the reference is long enough for that.
+    pub wide: Option<Wide>,
     /// Inferences in the lane.
     pub count: u64,
     /// Independent inferences they are worth, for the leading stream.
@@ -52,12 +54,21 @@ pub struct Verdict {
     pub method: String,
     /// The stream with the most evidence.
     pub leading: Option<Leading>,
-    /// How far this lane is from the reference; shown, never paged upon.
-    pub distances: Option<Distances>,
     /// What is missing, while undecided.
     pub shortfall: Option<String>,
     /// The state just turned to drifting.
     pub page: bool,
+}
+
+/// Evidence of windows of several lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wide {
+    /// Evidence after the last window that closed.
+    pub score: f64,
+    /// Evidence a page needs.
+    pub threshold: f64,
+    /// Width of a window, microseconds.
+    pub width_us: i64,
 }
 
 /// Which way a share moved.

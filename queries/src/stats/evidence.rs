@@ -19,6 +19,12 @@ pub const PER_STREAM: usize = ODDS_RATIOS.len() * SIDES.len();
 /// A tolerance beyond these shares leaves nothing to bet on.
 const SHARE_RANGE: std::ops::Range<f64> = 1e-4..1.0 - 1e-4;
 
+/// A share that the reference never or always saw is taken to be this far from it.
+const SHARE_LEAST: f64 = 1e-4;
+
+/// Tolerance of such a share, in standard deviations of one event, if the reference has none.
+const TOLERANCE_LEAST: f64 = 0.05;
+
 /// What a side that cannot be bet on costs per window, so that it does not stand still at 1.
 const DEAD_SIDE: f64 = -0.05;
 
@@ -39,6 +45,29 @@ impl Expectation {
         self.share * (1.0 - self.share)
     }
 
+    /// What is bet on: a category that the reference never saw has a share of almost nothing, not
+    /// of nothing, or no evidence could ever speak against it (statistics, section d.2).
+    fn clipped(&self) -> Self {
+        let share = self.share.clamp(SHARE_LEAST, 1.0 - SHARE_LEAST);
+        if share == self.share {
+            return *self;
+        }
+        let least = TOLERANCE_LEAST * libm::sqrt(share * (1.0 - share));
+        Self {
+            share,
+            tolerance: self.tolerance.max(least),
+            ..*self
+        }
+    }
+
+    /// The same for a lane of `lanes` lanes: long-run noise averages out, tolerance does not.
+    pub fn over(&self, lanes: u32) -> Self {
+        Self {
+            noise: self.noise / f64::from(lanes.max(1)),
+            ..*self
+        }
+    }
+
     /// How many independent events `count` clustered ones are worth.
     pub fn effective_count(&self, count: u64) -> f64 {
         let variance = self.variance();
@@ -52,6 +81,7 @@ impl Expectation {
 
 /// Log e-values of one window of one stream: `events` of `count`; up by odds ratio, then down.
 pub fn log_e_values(events: f64, count: u64, expected: &Expectation) -> [f64; PER_STREAM] {
+    let expected = &expected.clipped();
     let share = events / count as f64;
     let effective = expected.effective_count(count);
     let mut values = [DEAD_SIDE; PER_STREAM];
@@ -107,13 +137,7 @@ impl Accumulators {
 
     /// Ln of the mean of the accumulators: the series' evidence.
     pub fn ln_mean(&self) -> f64 {
-        let largest = self
-            .values
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = self.values.iter().map(|value| exp(value - largest)).sum();
-        largest + log(sum) - log(self.values.len() as f64)
+        ln_mean(&self.values)
     }
 
     /// The accumulator with the most evidence, and since when it has been growing.
@@ -129,4 +153,31 @@ impl Accumulators {
     pub fn reset(&mut self, now_us: i64) {
         *self = Self::new(self.values.len(), now_us);
     }
+}
+
+/// Ln of the mean of `exp` of the values: evidence of many bets held at once; minus infinity of
+/// none.
+pub fn ln_mean(values: &[f64]) -> f64 {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !largest.is_finite() {
+        return f64::NEG_INFINITY;
+    }
+    let sum: f64 = values.iter().map(|value| exp(value - largest)).sum();
+    largest + log(sum) - log(values.len() as f64)
+}
+
+/// Which of `hypotheses` tests are rejected together at a share `alpha` of false ones: the places
+/// of the largest `k` e-values that are each at least `hypotheses / (alpha k)` (Wang and Ramdas
+/// 2022, "False discovery rate control with e-values"). Valid under any dependence, for current
+/// values and not for their maxima. `ln_values` are logarithms; tests without a value count, too.
+pub fn e_bh(ln_values: &[f64], hypotheses: usize, alpha: f64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ln_values.len()).collect();
+    order.sort_by(|a, b| ln_values[*b].total_cmp(&ln_values[*a]).then(a.cmp(b)));
+    let needed = |k: usize| log(hypotheses.max(ln_values.len()) as f64 / (alpha * k as f64));
+    let rejected = (1..=order.len())
+        .rev()
+        .find(|k| ln_values[order[k - 1]] >= needed(*k));
+    order.truncate(rejected.unwrap_or(0));
+    order.sort_unstable();
+    order
 }

@@ -1,0 +1,68 @@
+//! What the streams of a reference see of a lane: how many events of how many records. Everything
+//! downstream knows no more than that.
+//!
+//! In: a lane. Out: counts that add up, or why the lane cannot be held against the reference.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Lane, Reference, Stream, Summary};
+
+/// Events of each stream in one lane, or in several that were added up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Observed {
+    /// Start, exclusive.
+    pub(super) start_us: i64,
+    /// End, inclusive.
+    pub(super) end_us: i64,
+    /// Records.
+    pub(super) count: u64,
+    /// Events, stream by stream in the order of the reference.
+    pub(super) events: Vec<f64>,
+}
+
+impl Observed {
+    /// # Errors
+    /// Says in words why the lane does not belong to the reference.
+    pub(super) fn of(reference: &Reference, lane: &Lane) -> Result<Self, String> {
+        let holds = match (reference.summary(), &lane.summary) {
+            (Summary::Histogram(_), Summary::Histogram(histogram)) => histogram.count,
+            (Summary::Categories(_), Summary::Categories(categories)) => categories.values().sum(),
+            (Summary::Histogram(_), Summary::Categories(_)) => {
+                return Err("the reference holds values and the lane categories".to_owned());
+            }
+            (Summary::Categories(_), Summary::Histogram(_)) => {
+                return Err("the reference holds categories and the lane values".to_owned());
+            }
+        };
+        if holds != lane.count {
+            let count = lane.count;
+            return Err(format!("the lane says {count} records and holds {holds}"));
+        }
+        let watched: Vec<Stream> = reference.streams().iter().map(|(s, _)| s.clone()).collect();
+        let events = |stream: &Stream| {
+            let events = stream.events(&lane.summary, &watched);
+            events.clamp(0.0, lane.count as f64)
+        };
+        Ok(Self {
+            start_us: lane.start_us,
+            end_us: lane.end_us,
+            count: lane.count,
+            events: watched.iter().map(events).collect(),
+        })
+    }
+
+    /// Adds a later lane.
+    pub(super) fn absorb(&mut self, later: &Self) {
+        self.end_us = later.end_us;
+        self.count += later.count;
+        for (sum, events) in self.events.iter_mut().zip(&later.events) {
+            *sum += events;
+        }
+    }
+
+    /// Share of a stream's events, 0 to 1.
+    pub(super) fn share(&self, stream: usize) -> Option<f64> {
+        let events = self.events.get(stream)?;
+        (self.count > 0).then(|| events / self.count as f64)
+    }
+}

@@ -1,0 +1,59 @@
+//! How far a lane is from its reference, in the distances that people know (statistics, section
+//! c). They are shown with their counts and never page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Distances, Lane, Reference, Summary};
+use crate::stats::{
+    Aligned, bin, hellinger, jensen_shannon_distance, ks, psi, psi_expected_without_drift,
+    reference_cuts, wasserstein,
+};
+
+/// Most bins for distances; fewer where the lane has fewer than five records a bin (Cochran).
+const BINS_MAX: u64 = 10;
+
+impl Distances {
+    /// Distances of a lane whose records are worth `effective` independent ones; none for an empty
+    /// lane, or for one that holds other than the reference.
+    pub fn of(reference: &Reference, lane: &Lane, effective: f64) -> Option<Self> {
+        if lane.count == 0 {
+            return None;
+        }
+        let bins = (lane.count / 5).clamp(2, BINS_MAX) as usize;
+        let (fine_reference, fine_current, positions, cuts) =
+            match (reference.summary(), &lane.summary) {
+                (Summary::Histogram(reference), Summary::Histogram(current)) => {
+                    let aligned = Aligned::of(reference, current);
+                    let cuts = reference_cuts(&aligned.reference, bins);
+                    let positions = aligned.positions();
+                    (aligned.reference, aligned.current, Some(positions), cuts)
+                }
+                (Summary::Categories(reference), Summary::Categories(current)) => {
+                    let names: BTreeSet<_> = reference.keys().chain(current.keys()).collect();
+                    let count = |of: &BTreeMap<String, u64>| -> Vec<u64> {
+                        let count = |name: &&String| of.get(*name).copied().unwrap_or(0);
+                        names.iter().map(count).collect()
+                    };
+                    let cuts = (0..names.len().saturating_sub(1)).collect();
+                    (count(reference), count(current), None, cuts)
+                }
+                _ => return None,
+            };
+        let (r, c) = (bin(&fine_reference, &cuts), bin(&fine_current, &cuts));
+        let raw = psi(&r, &c);
+        let records = reference.count() as f64;
+        let noise = psi_expected_without_drift(r.len(), records, effective.max(1.0));
+        let moved =
+            positions.map(|positions| wasserstein(&fine_reference, &fine_current, &positions));
+        Some(Self {
+            bins: r.len() as u32,
+            psi: raw,
+            psi_debiased: (raw - noise).max(0.0),
+            jensen_shannon: jensen_shannon_distance(&r, &c),
+            hellinger: hellinger(&r, &c),
+            ks: ks(&fine_reference, &fine_current),
+            wasserstein: moved.map(|(distance, _)| distance),
+            wasserstein_normalized: moved.and_then(|(_, normalized)| normalized),
+        })
+    }
+}
