@@ -2,12 +2,15 @@
 //! and holds its books against what it had acknowledged. What this does not prove: that the disk
 //! keeps what it was told to sync when the power fails.
 
+use std::path::PathBuf;
+
 use fathomline_wire::names;
 
 use crate::harness::{
     books,
     clock::{now_us, until},
     device::{Device, Span},
+    disk::SmallDisk,
     fleet::{Fleet, LANE_US, Sent},
     house::{self, House, Settings},
 };
@@ -153,6 +156,80 @@ fn killed_again_and_again_while_devices_send_every_count_is_exact() {
         books::balance(&house, sent);
     }
     everything_is_committed(&house, sent);
+}
+
+#[test]
+fn a_committed_segment_that_waits_for_its_checkpoint_is_counted_once() {
+    let mut house = House::with(with_store(EAGER));
+    // What the ledger knows of these is larger than what one of them sends.
+    let many = Fleet::ending_now("kiosk", 1, 22).of(200);
+    let mut sent = many.tell(&house, 1..=1, 1.0);
+    books::wait_for_commit(&house, sent);
+    let few = Fleet::ending_now("gateway", 2, 23).of(1);
+    sent += few.tell(&house, 1..=1, 1.0);
+    books::wait_for_commit(&house, sent);
+    let log = house::files(&house.data().join("log"));
+    let waits = |(path, bytes): &(PathBuf, Vec<u8>)| {
+        path.extension().is_some_and(|kind| kind == "wal") && bytes.iter().any(|byte| *byte != 0)
+    };
+    assert!(
+        log.iter().any(waits),
+        "the log keeps what no checkpoint covers"
+    );
+    house.reopen();
+    books::balance(&house, sent);
+    few.tell(&house, 1..=1, 1.0);
+    many.tell(&house, 1..=1, 1.0);
+    books::balance(&house, sent);
+    sent += few.tell(&house, 2..=2, 1.0);
+    everything_is_committed(&house, sent);
+}
+
+#[test]
+fn a_full_disk_refuses_until_there_is_space_and_loses_nothing() {
+    // The log runs out of space where it grows, or where its next segment begins.
+    for seal in ["seal_after = \"1h\"", EAGER] {
+        let Some(disk) = SmallDisk::of(32) else {
+            return;
+        };
+        let mut house = House::with(Settings {
+            data: Some(disk.folder().join("data")),
+            ..with_store(seal)
+        });
+        let fleet = Fleet::ending_now("kiosk", 40, 21).of(20);
+        let mut sent = fleet.tell(&house, 1..=2, 1.0);
+        disk.fill(16);
+        let rest = (3..=40).flat_map(|lane| fleet.windows(lane, 1.0));
+        let mut rest: Vec<_> = rest.collect();
+        let refused = rest.iter().position(|window| {
+            let answer = house.offer(window);
+            assert!([200, 503].contains(&answer.status), "{}", answer.text());
+            if answer.status == 503 {
+                assert!(answer.text().contains("full"), "{}", answer.text());
+                assert!(answer.retry_after.is_some());
+            }
+            answer.status == 503
+        });
+        let taken = refused.expect("the disk is full long before the last window");
+        rest.truncate(taken + 20);
+        // Whoever tries again meanwhile changes nothing.
+        assert_eq!(house.offer(&rest[taken]).status, 503);
+        assert_eq!(house.page("/readyz").status, 503);
+        disk.empty();
+        until("the collector takes windows again", || {
+            house.page("/readyz").status == 200
+        });
+        rest.iter().for_each(|window| house.receive(window));
+        sent += Sent {
+            windows: i64::try_from(rest.len()).unwrap(),
+            records: i64::try_from(rest.len()).unwrap() * 40,
+        };
+        books::balance(&house, sent);
+        house.reopen();
+        books::balance(&house, sent);
+        rest.iter().for_each(|window| house.receive(window));
+        books::balance(&house, sent);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) mod browser;
 pub(crate) mod bucket;
 pub(crate) mod clock;
 pub(crate) mod device;
+pub(crate) mod disk;
 pub(crate) mod door;
 pub(crate) mod fleet;
 pub(crate) mod house;

@@ -54,6 +54,11 @@ impl Fleet {
         Self { began_us, ..self }
     }
 
+    /// The same with more or fewer devices.
+    pub(crate) fn of(self, devices: usize) -> Self {
+        Self { devices, ..self }
+    }
+
     /// The end of lane `lane`, counted from 1.
     pub(crate) fn end_of(&self, lane: i64) -> i64 {
         self.began_us + lane * LANE_US

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) stall_at: Option<&'static str>,
     /// Variables of its environment, such as credentials.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The data folder, if not beside the log.
+    pub(crate) data: Option<PathBuf>,
 }
 
 impl Settings {
@@ -184,7 +186,8 @@ impl House {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let beside = || self.folder.path().join("data");
+        self.settings.data.clone().unwrap_or_else(beside)
     }
 
     fn log_path(&self) -> PathBuf {

@@ -119,6 +119,15 @@ fn skipped(needs: &str) {
         env::var_os(REQUIRE_TOOLS).is_none(),
         "{REQUIRE_TOOLS} is set, and this needs {needs}"
     );
+    say(needs);
+}
+
+/// Says what this user may not do here: that no installation can give.
+pub(crate) fn not_allowed(needs: &str) {
+    say(&format!("the right {needs}"));
+}
+
+fn say(needs: &str) {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     let _ = writeln!(std::io::stderr(), "{test} skipped: needs {needs}");
 }

@@ -43,6 +43,9 @@ use crate::intake::{Arrival, Refusal, Window};
 /// Boots and streams are remembered this long; what is older cannot be counted once any more.
 const BOOTS_REMEMBERED_US: i64 = 30 * 86_400_000_000;
 
+/// How often it is looked for what was silent for too long.
+const FORGET_EVERY_US: i64 = 3_600_000_000;
+
 /// Clocks that differ by less are taken as they are: transfer and queueing look the same.
 const CLOCK_TOLERANCE_US: i64 = 2_000_000;
 
@@ -51,6 +54,8 @@ const CLOCK_TOLERANCE_US: i64 = 2_000_000;
 pub(crate) struct Ledger {
     /// The latest receipt of anything; what is forgotten is counted back from it.
     latest_us: i64,
+    /// The hour of the last look for what to forget, in hours since 1970.
+    forgot_in_hour: i64,
     devices: Devices,
     streams: Streams,
     names: Names,
@@ -231,8 +236,14 @@ impl Ledger {
     }
 
     /// Forgets what was silent for longer than it is remembered, counted back from the last receipt
-    /// of anything. Sealing a segment does it, at replay too.
+    /// of anything. Sealing a segment does it, at replay too; once an hour is often enough to look
+    /// through everything.
     pub(crate) fn forget(&mut self) {
+        let hour = self.latest_us / FORGET_EVERY_US;
+        if hour == self.forgot_in_hour {
+            return;
+        }
+        self.forgot_in_hour = hour;
         for grown in self.streams.forget(self.latest_us) {
             self.devices.grow(&grown);
         }

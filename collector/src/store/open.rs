@@ -9,15 +9,16 @@ use fathomline_queries::{
     schema::{FORMAT_VERSION, Table},
 };
 use tokio::{
+    runtime::{Handle, Runtime},
     sync::{Mutex, mpsc},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
 };
 
 use crate::observe::Observer;
 
 use super::{
-    ControlTables, Folder, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
-    committer::{Checkpoint, Committer, read_checkpoint},
+    ControlTables, Folder, Offer, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
+    committer::{Committer, Since, read_checkpoint},
     erase::Eraser,
     frame::Frame,
     ledger::Ledger,
@@ -94,11 +95,11 @@ pub(crate) async fn open(
         lane_us: settings.lane_us,
         erased: settings.erased.clone(),
         observer: observer.clone(),
+        known: 0,
+        ledger: Arc::default(),
+        since: Since::default(),
     };
-    let (mut ledger, last) = replay(&folder, &committer).await?;
-    let erased = settings.erased.digests();
-    erased.iter().for_each(|digest| ledger.erase(digest));
-    observer.held(&ledger.held());
+    let (committer, last) = caught_up(committer).await?;
     let lake = Arc::new(lake(&tables, last, &observer).await?);
     let ground = Ground {
         folder: folder.clone(),
@@ -118,22 +119,23 @@ pub(crate) async fn open(
     let health = StoreHealth::good();
     let writer = Writer {
         settings,
-        data: folder.root().to_owned(),
+        folder: folder.clone(),
         wal,
-        ledger,
+        ledger: Ledger::clone(&committer.ledger),
         lake: lake.clone(),
         sealed,
         rows: Frame::default(),
+        erased: vec![],
+        forgets: vec![],
         opened: Instant::now(),
         health: health.clone(),
         observer: observer.clone(),
     };
     let (queue, offers) = mpsc::channel(QUEUE_ARRIVALS_MAX);
-    std::thread::Builder::new()
-        .name("store-writer".into())
-        .spawn(move || writer.run(offers))
-        .map_err(log_error)?;
-    let drained = tokio::spawn(committer.run(segments, lake.clone()));
+    write(writer, offers)?;
+    let (shown, runtime) = (lake.clone(), Handle::current());
+    // On a thread of its own: making files keeps a processor for longer than a door may wait.
+    let drained = spawn_blocking(move || runtime.block_on(committer.run(segments, shown)));
     let eraser = Eraser {
         folder,
         queue: queue.clone(),
@@ -151,21 +153,46 @@ pub(crate) async fn open(
     })
 }
 
-/// Commits what an earlier run acknowledged and did not commit. Gives the ledger as it was and
-/// the last segment number in use.
-async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64), StoreError> {
-    let Checkpoint {
-        segment: known,
-        mut ledger,
-    } = read_checkpoint(&folder.log()).map_err(log_error)?;
+/// Begins to write, on a thread of its own.
+fn write(writer: Writer, offers: mpsc::Receiver<Offer>) -> Result<(), StoreError> {
+    let health = writer.health.clone();
+    let thread = std::thread::Builder::new().name("store-writer".into());
+    let started = thread.spawn(move || match alarm() {
+        Ok(alarm) => writer.run(offers, &alarm),
+        Err(error) => {
+            tracing::error!(%error, "cannot begin to write the log; restart the collector");
+            health.set(false);
+        }
+    });
+    started.map(drop).map_err(log_error)
+}
+
+/// The committer with the ledger as it was when an earlier run ended, and the last segment number
+/// in use.
+async fn caught_up(mut committer: Committer) -> Result<(Committer, i64), StoreError> {
+    let checkpoint = read_checkpoint(&committer.folder.log()).map_err(log_error)?;
+    committer.known = checkpoint.segment;
+    committer.ledger = Arc::new(checkpoint.ledger);
+    let last = replay(&mut committer).await?;
+    let ledger = Arc::make_mut(&mut committer.ledger);
+    let erased = committer.erased.digests();
+    erased.iter().for_each(|digest| ledger.erase(digest));
+    committer.observer.held(&ledger.held());
+    Ok((committer, last))
+}
+
+/// Commits what an earlier run acknowledged and did not commit. Gives the last segment number in
+/// use.
+async fn replay(committer: &mut Committer) -> Result<i64, StoreError> {
+    let (folder, known) = (committer.folder.log(), committer.known);
     let committed = committer.last_committed().await?;
-    let segments = wal::replay(&folder.log()).map_err(log_error)?;
+    let segments = wal::replay(&folder).map_err(log_error)?;
     // The first commit comes before the first checkpoint; then its segment is still there.
     let from_the_start = segments.first().is_some_and(|first| first.segment <= 1);
     if known == 0 && committed > 0 && !from_the_start {
         return Err(StoreError::Log(format!(
             "{} is missing, and without it windows that are sent again would be counted again; restore the data folder from a backup",
-            folder.log().join("checkpoint").display()
+            folder.join("checkpoint").display()
         )));
     }
     if known > 0 && committed == 0 {
@@ -175,42 +202,48 @@ async fn replay(folder: &Folder, committer: &Committer) -> Result<(Ledger, i64),
         );
     }
     let mut last = known.max(committed);
-    for Replayed {
-        segment,
-        frames,
-        torn,
-        damaged,
-        ..
-    } in segments
-    {
-        let mut rows = Frame::default();
-        for bytes in frames {
-            let frame = Frame::decode(&bytes).map_err(log_error)?;
-            if segment > known {
-                frame.entries.iter().for_each(|entry| ledger.apply(entry));
-            }
-            rows.append(frame);
+    for replayed in segments {
+        let segment = replayed.segment;
+        let mut sealed = again(replayed)?;
+        if segment > known {
+            committer.take_over(&mut sealed);
         }
-        // As sealing it did, or would have done.
-        ledger.forget();
-        tracing::info!(
-            segment,
-            rows = rows.distributions.len(),
-            torn,
-            damaged,
-            "replaying a log segment"
-        );
-        let sealed = Sealed {
-            segment,
-            rows,
-            ledger: ledger.clone(),
-        };
         let shown_later = None;
         let committed = committer.commit(&sealed, shown_later).await;
         committed.map_err(log_error)?;
         last = last.max(segment);
     }
-    Ok((ledger, last))
+    Ok(last)
+}
+
+/// A segment as it was sealed, or would have been.
+fn again(replayed: Replayed) -> Result<Sealed, StoreError> {
+    let Replayed {
+        segment,
+        frames,
+        torn,
+        damaged,
+        ..
+    } = replayed;
+    let (mut rows, mut bytes) = (Frame::default(), 0);
+    for frame in frames {
+        bytes += frame.len() as u64;
+        rows.append(Frame::decode(&frame).map_err(log_error)?);
+    }
+    tracing::info!(
+        segment,
+        rows = rows.distributions.len(),
+        torn,
+        damaged,
+        "replaying a log segment"
+    );
+    Ok(Sealed {
+        segment,
+        rows,
+        bytes,
+        erased: vec![],
+        ledger: None,
+    })
 }
 
 async fn lake(
@@ -225,6 +258,13 @@ async fn lake(
         observer.files(table, tables.files(table));
     }
     Ok(Lake::new(providers, last))
+}
+
+/// Timers for a thread that has no runtime.
+fn alarm() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
 }
 
 fn log_error(error: impl std::fmt::Display) -> StoreError {

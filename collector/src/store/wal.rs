@@ -6,7 +6,8 @@
 //! Behind the last frame a segment holds zeros, written ahead: a sync that need not make the file
 //! longer takes about half as long. Zeros are no frame, because a checksum of nothing is not zero.
 //! Never: a second attempt on a file whose sync failed, because the kernel may have dropped the
-//! dirty pages and would report success for nothing.
+//! dirty pages and would report success for nothing. What it failed to take is cut off instead, and
+//! the log goes on in the next file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -49,19 +50,28 @@ pub(crate) struct Replayed {
 }
 
 impl Wal {
-    /// Creates segment `segment` in `folder`, which must not hold it yet.
+    /// Creates segment `segment` in `folder`, which must not hold it yet, with zeros ahead: where
+    /// there is no space for those, there is no segment.
     pub(crate) fn create(folder: &Path, segment: i64) -> io::Result<Self> {
+        let path = path(folder, segment);
         let file = OpenOptions::new()
             .create_new(true)
             .write(true)
-            .open(path(folder, segment))?;
-        sync_folder(folder)?;
+            .open(&path)?;
+        let ahead = file
+            .write_all_at(&[0; AHEAD_BYTES], 0)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| sync_folder(folder));
+        if let Err(error) = ahead {
+            fs::remove_file(&path)?;
+            return Err(error);
+        }
         Ok(Self {
             folder: folder.to_owned(),
             file,
             segment,
             bytes: 0,
-            length: 0,
+            length: AHEAD_BYTES as u64,
             poisoned: false,
         })
     }
@@ -74,12 +84,12 @@ impl Wal {
         self.bytes
     }
 
-    /// Appends all payloads with one write and one sync. After an error nothing may be appended
-    /// to this log any more: restart and replay.
+    /// Appends all payloads with one write and one sync. After an error nothing can be appended
+    /// to this segment any more: [`leave`](Self::leave) it.
     pub(crate) fn append(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
         if self.poisoned {
             return Err(io::Error::other(
-                "the log failed to sync earlier; restart the collector to replay it",
+                "the log failed to sync earlier and must go on in another segment",
             ));
         }
         let mut group = framed(payloads);
@@ -92,16 +102,23 @@ impl Wal {
             .write_all_at(&group, self.bytes)
             .and_then(|()| self.file.sync_data());
         self.poisoned = written.is_err();
+        written?;
         self.length = self.length.max(self.bytes + group.len() as u64);
         self.bytes = end;
-        written
+        Ok(())
     }
 
-    /// Starts the next segment; the one before is sealed.
-    pub(crate) fn roll(&mut self) -> io::Result<i64> {
-        let sealed = self.segment;
-        *self = Self::create(&self.folder, sealed + 1)?;
-        Ok(sealed)
+    /// Ends the segment: zeros ahead, and what it did not acknowledge if it failed, are cut off,
+    /// durably, before anyone can send that again. Cutting off needs no space.
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        self.file.set_len(self.bytes)?;
+        self.file.sync_all()
+    }
+
+    /// Starts the next segment; the one before is sealed. After an error the segment is as it was.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        *self = Self::create(&self.folder, self.segment + 1)?;
+        Ok(())
     }
 }
 
@@ -171,12 +188,19 @@ pub(super) fn framed(payloads: &[Vec<u8>]) -> Vec<u8> {
     group
 }
 
-/// Removes a segment whose rows every table has committed.
-pub(crate) fn drop_segment(folder: &Path, segment: i64) -> io::Result<()> {
-    match fs::remove_file(path(folder, segment)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => sync_folder(folder),
+/// Removes every segment up to `last`: the checkpoint and the tables hold what they held.
+pub(crate) fn drop_segments(folder: &Path, last: i64) -> io::Result<()> {
+    let segments = segments(folder)?;
+    for segment in segments.into_iter().filter(|segment| *segment <= last) {
+        fs::remove_file(path(folder, segment))?;
     }
+    sync_folder(folder)
+}
+
+/// There is no space left; there may be some later.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Makes entries of a folder durable.
@@ -283,12 +307,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut wal = Wal::create(folder.path(), 1).unwrap();
         wal.append(&[b"a".to_vec(), b"".to_vec()]).unwrap();
-        assert_eq!(wal.roll().unwrap(), 1);
+        wal.roll().unwrap();
         wal.append(&[b"c".to_vec()]).unwrap();
         let replayed = replay(folder.path()).unwrap();
         assert_eq!(replayed[0].frames, [b"a".to_vec(), b"".to_vec()]);
         assert_eq!((replayed[1].segment, replayed[1].torn), (2, false));
-        drop_segment(folder.path(), 1).unwrap();
+        drop_segments(folder.path(), 1).unwrap();
         assert_eq!(replay(folder.path()).unwrap().len(), 1);
     }
 
@@ -337,6 +361,24 @@ mod tests {
             (found.frames.len(), found.torn, found.damaged),
             (601, false, 0)
         );
+    }
+
+    #[test]
+    fn what_failed_is_cut_off_and_the_log_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wal = Wal::create(folder.path(), 1).unwrap();
+        wal.append(&[b"first".to_vec()]).unwrap();
+        // As a group lies there whose sync failed: written, never acknowledged.
+        let failed = framed(&[b"second".to_vec()]);
+        wal.file.write_all_at(&failed, wal.bytes()).unwrap();
+        wal.poisoned = true;
+        assert!(wal.append(&[b"third".to_vec()]).is_err());
+        wal.leave().unwrap();
+        wal.roll().unwrap();
+        wal.append(&[b"second".to_vec()]).unwrap();
+        let frames: Vec<_> = replay(folder.path()).unwrap();
+        let frames: Vec<_> = frames.into_iter().flat_map(|found| found.frames).collect();
+        assert_eq!(frames, [b"first".to_vec(), b"second".to_vec()]);
     }
 
     #[test]
