@@ -211,6 +211,16 @@ fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {
     }
 }
 
+/// Two GenAI spans of one device.
+pub(crate) fn tell_spans(house: &House) {
+    let spans = [1, 2].map(|number| span(number, &[("gen_ai.request.model", "tiny")]));
+    let request = traces(spans.to_vec());
+    door::over_grpc(&house.addresses().otlp_grpc, async |channel| {
+        let answer = TraceServiceClient::new(channel).export(request).await;
+        assert_eq!(answer.unwrap().into_inner().partial_success, None);
+    });
+}
+
 #[test]
 fn a_span_counts_once_whatever_is_resent_or_killed() {
     let mut house = House::with(Settings {

@@ -7,13 +7,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{
-    clock::{now_us, until},
-    device::{Device, Span},
-    door,
-    fleet::Fleet,
-    house::{House, Settings},
-    program,
+use crate::{
+    doors,
+    harness::{
+        clock::{now_us, until},
+        device::{Device, Span},
+        door,
+        fleet::Fleet,
+        house::{House, Settings},
+        program,
+    },
 };
 
 /// Every sample of a page, by its name with labels.
@@ -61,6 +64,7 @@ fn every_hand_off_shows_in_the_metrics() {
     house.receive(&late);
     let refused = house.offer_bytes(&[], b"nonsense");
     assert_eq!(refused.status, 400);
+    doors::tell_spans(&house);
     until("a segment is committed", || {
         number(&house, "fathomline_commit_seconds_count") > 0.0
     });
@@ -72,6 +76,7 @@ fn every_hand_off_shows_in_the_metrics() {
     let per_window = stored / (sent + 1.0);
     for (name, expected) in [
         ("fathomline_points_accepted_total", stored),
+        ("fathomline_spans_accepted_total", 2.0),
         ("fathomline_points_duplicate_total", per_window),
         ("fathomline_points_late_total", per_window),
         (

@@ -75,6 +75,7 @@ impl Observer {
     pub(crate) fn stored(&self, outcome: &Outcome, received_us: i64) {
         let count = &self.0;
         count.accepted.inc_by(outcome.accepted);
+        count.spans.inc_by(outcome.spans);
         count.duplicate.inc_by(outcome.duplicates);
         count.late.inc_by(outcome.late);
         count.folded.inc_by(outcome.folded);
@@ -93,6 +94,7 @@ impl Observer {
         }
         tracing::debug!(
             accepted = outcome.accepted,
+            spans = outcome.spans,
             duplicate = outcome.duplicates,
             late = outcome.late,
             folded = outcome.folded,
@@ -119,9 +121,8 @@ impl Observer {
     }
 
     /// A segment waits for its commit.
-    pub(crate) fn sealed(&self, held: &Held) {
+    pub(crate) fn sealed(&self) {
         self.0.segments.inc();
-        self.held(held);
     }
 
     /// What the ledger holds.

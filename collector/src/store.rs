@@ -107,9 +107,12 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: u64,
     /// Points that became rows.
     pub(crate) accepted: u64,
-    /// Of these, points whose lane had closed.
+    /// Spans that became rows.
+    pub(crate) spans: u64,
+    /// Of the accepted points, those whose lane had closed.
     pub(crate) late: u64,
-    /// Of these, points that count as `other`, because there are too many cohorts or categories.
+    /// Of the accepted points, those that count as `other`, because there are too many cohorts or
+    /// categories.
     pub(crate) folded: u64,
     /// Boots that turned out to be alive beside another of their installation.
     pub(crate) clones: u64,
@@ -130,9 +133,8 @@ impl StoreHealth {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Nothing is taken in from now on, until a restart.
-    fn fail(&self) {
-        self.0.store(false, Ordering::Relaxed);
+    fn set(&self, good: bool) {
+        self.0.store(good, Ordering::Relaxed);
     }
 }
 

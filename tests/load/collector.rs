@@ -209,7 +209,7 @@ pub(crate) fn cost_of(id: &str) -> Cost {
 }
 
 /// Ports nobody listens on at this moment.
-fn free_ports() -> anyhow::Result<[u16; 3]> {
+pub(crate) fn free_ports() -> anyhow::Result<[u16; 3]> {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(listeners) {

@@ -139,23 +139,41 @@ impl Deck {
                 .map(|window| resource(&order, window, &shapes, &mut random, &mut totals))
                 .collect();
             let body = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
-            file.write_all(
-                &u32::try_from(body.len())
-                    .map_err(io::Error::other)?
-                    .to_le_bytes(),
-            )?;
-            file.write_all(&body)?;
+            put(&mut file, &body)?;
             requests += 1;
             bytes += body.len() as u64;
             told(last);
         }
-        let mut file = file.into_inner()?;
-        file.rewind()?;
+        let cards = Mutex::new((0, read_from_the_start(file)?));
         Ok(Self {
             order,
-            cards: Mutex::new((0, BufReader::with_capacity(1 << 20, file))),
+            cards,
             totals,
             requests,
+            bytes,
+        })
+    }
+
+    /// The same deck with other bodies, encoded ahead of time as well; this one begins anew.
+    pub(crate) fn rewritten(
+        &self,
+        mut rewrite: impl FnMut(&[u8]) -> anyhow::Result<Vec<u8>>,
+    ) -> anyhow::Result<Self> {
+        let mut file = BufWriter::with_capacity(1 << 20, tempfile::tempfile()?);
+        let mut bytes = 0;
+        while let Some(card) = self.draw()? {
+            let body = rewrite(&card.body)?;
+            put(&mut file, &body)?;
+            bytes += body.len() as u64;
+        }
+        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.0 = 0;
+        cards.1.rewind()?;
+        Ok(Self {
+            order: self.order,
+            cards: Mutex::new((0, read_from_the_start(file)?)),
+            totals: self.totals,
+            requests: self.requests,
             bytes,
         })
     }
@@ -187,6 +205,18 @@ impl Deck {
             identity,
         }))
     }
+}
+
+fn put(file: &mut impl Write, body: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    file.write_all(&length.to_le_bytes())?;
+    file.write_all(body)
+}
+
+fn read_from_the_start(file: BufWriter<File>) -> io::Result<BufReader<File>> {
+    let mut file = file.into_inner()?;
+    file.rewind()?;
+    Ok(BufReader::with_capacity(1 << 20, file))
 }
 
 /// Histograms with realistic spread, some for each metric.

@@ -1,5 +1,6 @@
-//! Kept connections to the collector's two OTLP doors. In: an encoded request. Out: its answer.
-//! One connection carries one request at a time, as a device does. Never: decides what to retry.
+//! Kept connections to the collector's two OTLP doors, and to a peer's. In: an encoded request.
+//! Out: its answer. One connection carries one request at a time, as a device does. Never: decides
+//! what to retry.
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) enum Door {
     Http(String),
     Grpc(String),
+    /// Of Prometheus, beside which the collector is measured.
+    RemoteWrite(String),
 }
 
 /// What became of one attempt.
@@ -45,19 +48,17 @@ pub(crate) enum Answer {
 pub(crate) enum Connection {
     Http(SendRequest<Full<Bytes>>, String),
     Grpc(tonic::client::Grpc<Channel>),
+    RemoteWrite(SendRequest<Full<Bytes>>, String),
 }
 
 impl Door {
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         match self {
-            Self::Http(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-                // Its end is seen by the sender.
-                tokio::spawn(connection);
-                Ok(Connection::Http(sender, address.clone()))
-            }
+            Self::Http(address) => Ok(Connection::Http(http(address).await?, address.clone())),
+            Self::RemoteWrite(address) => Ok(Connection::RemoteWrite(
+                http(address).await?,
+                address.clone(),
+            )),
             Self::Grpc(address) => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
                 let channel = endpoint.tcp_nodelay(true).connect().await?;
@@ -67,11 +68,29 @@ impl Door {
     }
 }
 
+async fn http(address: &str) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Its end is seen by the sender.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
 impl Connection {
     pub(crate) async fn send(&mut self, card: &Card) -> anyhow::Result<Answer> {
         let answer = async {
             match self {
                 Self::Http(sender, address) => over_http(sender, address, card).await,
+                Self::RemoteWrite(sender, address) => {
+                    let request = hyper::Request::post("/api/v1/write")
+                        .header("host", &*address)
+                        .header("content-type", "application/x-protobuf")
+                        .header("content-encoding", "snappy")
+                        .header("x-prometheus-remote-write-version", "0.1.0");
+                    let request = request.body(Full::new(card.body.clone()))?;
+                    post(sender, request).await
+                }
                 Self::Grpc(client) => over_grpc(client, card).await,
             }
         };
@@ -105,7 +124,13 @@ async fn over_http(
     for (name, value) in headers(card) {
         request = request.header(name, value);
     }
-    let request = request.body(Full::new(card.body.clone()))?;
+    post(sender, request.body(Full::new(card.body.clone()))?).await
+}
+
+async fn post(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: hyper::Request<Full<Bytes>>,
+) -> anyhow::Result<Answer> {
     if sender.ready().await.is_err() {
         return Ok(Answer::Lost);
     }
@@ -118,7 +143,7 @@ async fn over_http(
     };
     let body = body.to_bytes();
     Ok(match status {
-        200 if body.is_empty() => Answer::Stored,
+        200 | 204 if body.is_empty() => Answer::Stored,
         429 | 502 | 503 | 504 => Answer::Busy,
         _ => Answer::Refused(format!("{status}: {}", String::from_utf8_lossy(&body))),
     })

@@ -16,6 +16,7 @@
 //! | `doors.rs` | connections over HTTP and gRPC |
 //! | `replay.rs` | the schedule: open loop, latency from when a request was due |
 //! | `collector.rs` | the process under load: its lives, its cost, its answers |
+//! | `prometheus.rs` | the peer: the same windows by remote write |
 //! | `faults.rs` | kills at random points |
 //! | `books.rs` | whether the store holds what was sent |
 //! | `report.rs` | the figures |
@@ -26,6 +27,7 @@ mod collector;
 mod deck;
 mod doors;
 mod faults;
+mod prometheus;
 mod replay;
 mod report;
 
@@ -88,9 +90,19 @@ struct Options {
     /// Folder for the collector's data, kept afterwards [default: a temporary one].
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Sends the same windows to a Prometheus afterwards: its binary, 2.40 or later.
+    #[arg(long)]
+    prometheus: Option<PathBuf>,
     /// Figures as one line of JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Options {
+    #[expect(clippy::cast_precision_loss, reason = "rates are small")]
+    fn requests_per_s(&self) -> Option<f64> {
+        self.rate.map(|rate| rate as f64 / self.per_request as f64)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,9 +130,17 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let mut collector = Collector::new(binary(&options)?, &folder, &options.config)?;
     let deck = encode(&options)?;
+    let peers = match &options.prometheus {
+        Some(binary) => Some((binary, prometheus::deck(&deck)?)),
+        None => None,
+    };
     let ready = collector.start()?;
     let report = run(&options, &mut collector, deck).with_context(|| collector.said());
-    let report = Report { ready, ..report? };
+    let mut report = Report { ready, ..report? };
+    if let Some((binary, deck)) = peers {
+        let schedule = (options.requests_per_s(), options.connections.max(1));
+        report.peer = Some(prometheus::run(binary, &folder, deck, schedule)?);
+    }
     report.print(options.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -150,11 +170,7 @@ fn run(options: &Options, collector: &mut Collector, deck: Deck) -> anyhow::Resu
             Door::Grpc(collector.otlp_grpc()),
         ],
     };
-    #[expect(clippy::cast_precision_loss, reason = "rates are small")]
-    let rate = options
-        .rate
-        .map(|rate| rate as f64 / options.per_request as f64);
-    let replay = Replay::new(deck, doors, rate);
+    let replay = Replay::new(deck, doors, options.requests_per_s());
     let (own, theirs) = (cost_of("self"), collector.cost());
     let ended = Arc::new(AtomicBool::new(false));
     let began = Instant::now();
@@ -208,6 +224,7 @@ fn run(options: &Options, collector: &mut Collector, deck: Deck) -> anyhow::Resu
         replayed,
         stored_bytes,
         stored_files,
+        peer: None,
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::deck::Totals;
+use crate::{deck::Totals, prometheus::Peer};
 
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -35,6 +35,7 @@ pub(crate) struct Report {
     pub(crate) replayed: Duration,
     pub(crate) stored_bytes: u64,
     pub(crate) stored_files: u64,
+    pub(crate) peer: Option<Peer>,
 }
 
 impl Report {
@@ -97,6 +98,23 @@ impl Report {
             out,
             "ready      {:?} at first, {:?} with what the log held",
             self.ready, self.replayed
+        )?;
+        self.print_peer(&mut out)
+    }
+
+    fn print_peer(&self, out: &mut impl Write) -> io::Result<()> {
+        let Some(peer) = &self.peer else {
+            return Ok(());
+        };
+        writeln!(
+            out,
+            "prometheus {}: {:.0} points/s; {:.2} us of CPU a point, {:.1} times the collector's with its commits; {}; peak {:.0} MiB; not synced",
+            peer.version,
+            self.points() / peer.wall.as_secs_f64(),
+            peer.cpu_s * 1e6 / self.points(),
+            peer.cpu_s / self.collector_cpu_to_the_end_s,
+            quantiles(&peer.took),
+            peer.peak_mib
         )
     }
 
@@ -120,6 +138,13 @@ impl Report {
             "stored_bytes_per_point": self.stored_bytes() / self.points(),
             "ready_s": self.ready.as_secs_f64(),
             "replayed_s": self.replayed.as_secs_f64(),
+            "prometheus": self.peer.as_ref().map(|peer| json!({
+                "version": peer.version,
+                "points_per_s": self.points() / peer.wall.as_secs_f64(),
+                "cpu_s": peer.cpu_s,
+                "answered_p99_ms": millis(&peer.took, 0.99),
+                "peak_mib": peer.peak_mib,
+            })),
         })
     }
 

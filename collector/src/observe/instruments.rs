@@ -53,6 +53,7 @@ pub(super) struct Instruments {
     refused: Family<Label, Counter>,
     rejected: Family<Label, Counter>,
     pub(super) accepted: Counter,
+    pub(super) spans: Counter,
     pub(super) duplicate: Counter,
     pub(super) late: Counter,
     pub(super) folded: Counter,
@@ -86,6 +87,7 @@ impl Default for Instruments {
             refused: each("reason", Rejection::ALL.map(Rejection::code)),
             rejected: each("reason", Rejection::ALL.map(Rejection::code)),
             accepted: Counter::default(),
+            spans: Counter::default(),
             duplicate: Counter::default(),
             late: Counter::default(),
             folded: Counter::default(),
@@ -170,6 +172,7 @@ impl Instruments {
     fn register_points(&self, registry: &mut Registry) {
         let points = [
             ("points_accepted", "Points that became rows", &self.accepted),
+            ("spans_accepted", "Spans that became rows", &self.spans),
             (
                 "points_duplicate",
                 "Points that were counted before",

@@ -107,7 +107,11 @@ async fn look_on(swap: Swap) -> (u32, u32) {
                 .clone()
                 .into_iter()
                 .for_each(|(table, cold)| lake.publish_table(table, cold));
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            // One look may have begun before; the next sees what is torn.
+            let before = asked.load(SeqCst);
+            while asked.load(SeqCst) < before + 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
         lake.publish(tables, segment);
     }

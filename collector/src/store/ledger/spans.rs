@@ -50,6 +50,7 @@ impl Ledger {
             }
             self.remember(Entry::Span(key), case);
             correct_time(&mut span, received_us);
+            case.decision.outcome.spans += 1;
             case.decision.frame.spans.push(span);
         }
     }
