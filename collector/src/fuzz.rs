@@ -5,7 +5,7 @@
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 
-use crate::{intake, store::fuzz as store};
+use crate::{intake, receiver::fuzz as receiver, store::fuzz as store};
 
 /// A body of OTLP metrics in protobuf: decoded, checked, counted, written to the log, read again.
 pub fn otlp_metrics(bytes: &[u8]) {
@@ -17,6 +17,13 @@ pub fn otlp_metrics(bytes: &[u8]) {
     }
     let (windows, rejected) = intake::from_request(&request);
     store::count(windows, rejected);
+}
+
+/// A body of OTLP metrics in JSON: what it becomes in protobuf keeps every promise of that.
+pub fn otlp_json(bytes: &[u8]) {
+    if let Some(protobuf) = receiver::metrics(bytes) {
+        otlp_metrics(&protobuf);
+    }
 }
 
 /// A segment of the log: whatever it holds, reading ends and gives only whole frames.
@@ -114,6 +121,13 @@ mod tests {
             .map(Message::encode_to_vec)
             .collect();
         drive("otlp_metrics", &seeds, otlp_metrics);
+    }
+
+    #[test]
+    fn no_json_of_metrics_breaks_a_promise() {
+        let requests = intake::tests::requests();
+        let seeds: Vec<_> = requests.iter().map(receiver::spelt).collect();
+        drive("otlp_json", &seeds, otlp_json);
     }
 
     #[test]

@@ -24,6 +24,8 @@ mod budget;
 pub(crate) mod caller;
 pub(crate) mod connections;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod limits;

@@ -70,6 +70,6 @@ mod wire {
 const DEPTH_MAX: usize = 100;
 
 #[cfg(test)]
-mod spelling;
+pub(super) mod spelling;
 #[cfg(test)]
 mod tests;

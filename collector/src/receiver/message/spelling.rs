@@ -213,7 +213,7 @@ fn spelt_metric(metric: &Metric) -> Value {
     spelt
 }
 
-pub(super) fn spelt(request: &ExportMetricsServiceRequest) -> Value {
+pub(in crate::receiver) fn spelt(request: &ExportMetricsServiceRequest) -> Value {
     let resources = request.resource_metrics.iter().map(|source| {
         let scopes = source.scope_metrics.iter().map(|scope| {
             let metrics: Vec<_> = scope.metrics.iter().map(spelt_metric).collect();
