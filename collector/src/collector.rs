@@ -1,6 +1,6 @@
 //! Wiring only: builds the rooms, connects them, and takes them down in order.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use fathomline_dashboard::Dashboard;
@@ -29,7 +29,10 @@ use crate::{
     database::{Database, erasures, references},
     doors::Doors,
     erasing::Erasing,
-    listener::{Listener, Peer},
+    listener::{
+        Listener,
+        connections::{self, ConnectionLimits},
+    },
     observe::{
         Observer,
         doors::{self, Door},
@@ -38,13 +41,18 @@ use crate::{
     receiver::{
         self, Receiver,
         caller::{self, Callers},
-        connections,
     },
     store::{
         self, Folder, Store, StoreError, StoreSettings, Upkeep,
         erase::{Erased, Eraser},
     },
     watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
+};
+
+/// What readers of pages and API may hold: people and programs, not a fleet.
+const OF_READERS: ConnectionLimits = ConnectionLimits {
+    connections_max: 1024,
+    idle_timeout: Duration::from_secs(120),
 };
 
 /// Why a collector does not start.
@@ -159,15 +167,15 @@ impl Collector {
         let calls = for_calls(receiver, callers, door("otlp_grpc"));
         let pages = counted(pages, door("http"));
         let (stop, stopping) = watch::channel(false);
-        let serve_otlp = |listener, router| {
-            let served = connections::serve(listener, router, limits.clone(), stopping.clone());
+        let serve = |listener, router, limits| {
+            let served = connections::serve(listener, router, limits, stopping.clone());
             tokio::spawn(served)
         };
         let mut tasks = vec![
             tokio::spawn(upkeep.run(Arc::clone(&clock), stopping.clone())),
-            serve_http(http, pages, stopping.clone()),
-            serve_otlp(otlp_http, otlp),
-            serve_otlp(otlp_grpc, calls),
+            serve(http, pages, OF_READERS),
+            serve(otlp_http, otlp, limits.connections),
+            serve(otlp_grpc, calls, limits.connections),
             tokio::spawn(watcher.run(stopping.clone())),
             tokio::spawn(erasing.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping.clone())),
@@ -402,23 +410,4 @@ impl Running {
 /// How a door is written in a URL.
 fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
-}
-
-fn serve_http(
-    listener: Listener,
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    tokio::spawn(async move {
-        let stopped = async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
-        if let Err(error) = axum::serve(listener, service)
-            .with_graceful_shutdown(stopped)
-            .await
-        {
-            tracing::error!(%error, "a door closed by itself");
-        }
-    })
 }

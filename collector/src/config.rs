@@ -21,7 +21,7 @@ use self::file::{
 use crate::{
     access::Rules,
     alert::{AlertSettings, Endpoint},
-    listener::certificates::CertificateFiles,
+    listener::{certificates::CertificateFiles, connections::ConnectionLimits},
     receiver::ReceiverLimits,
     store::{Limits, Place, Retention, StoreSettings, UpkeepSettings, erase::Erased},
     watch::WatchSettings,
@@ -190,13 +190,15 @@ fn receiver(raw: &RawOtlp) -> Result<ReceiverLimits, ConfigError> {
         positive(key, value, default as u64)
             .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
     };
-    let connections = ("otlp.connections_max", raw.connections_max);
+    let connections_max = ("otlp.connections_max", raw.connections_max);
+    let connections = defaults.connections.connections_max;
     Ok(ReceiverLimits {
         memory_bytes: count("otlp.memory_bytes", raw.memory_bytes, defaults.memory_bytes)?,
-        // What one semaphore can count, and far more than a process has file descriptors.
-        connections_max: count(connections.0, connections.1, defaults.connections_max)?
-            .min(1 << 20),
-        idle_timeout: duration("otlp.idle_timeout", raw.idle_timeout.as_deref(), "120s")?,
+        connections: ConnectionLimits {
+            // What one semaphore can count, and far more than a process has file descriptors.
+            connections_max: count(connections_max.0, connections_max.1, connections)?.min(1 << 20),
+            idle_timeout: duration("otlp.idle_timeout", raw.idle_timeout.as_deref(), "120s")?,
+        },
         body_timeout: duration("otlp.body_timeout", raw.body_timeout.as_deref(), "60s")?,
     })
 }

@@ -1,18 +1,19 @@
 //! Where connections come in, in the clear or under TLS. In: an address, and certificates if the
 //! configuration names some. Out: connections whose handshake is done, with what their peer proved.
-//! A peer that is slow to shake hands keeps nobody else waiting. Never reads a request.
+//! A peer that is slow to shake hands keeps nobody else waiting.
 //!
 //! | file | does |
 //! |---|---|
 //! | `certificates.rs` | files to a TLS configuration, and again when they change |
 //! | `connection.rs` | a stream of bytes and its peer |
+//! | `connections.rs` | accepts, serves and ends connections, within their limits |
 
 pub(crate) mod certificates;
 mod connection;
+pub(crate) mod connections;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -111,25 +112,4 @@ fn is_of_one_peer(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let connection = self.next().await;
-        let address = connection.peer().address;
-        (connection, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.address()
-    }
-}
-
-impl Connected<IncomingStream<'_, Listener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        stream.io().peer().clone()
-    }
 }

@@ -7,7 +7,6 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `connections.rs` | accepts, serves and ends connections of both doors |
 //! | `http.rs` | `POST /v1/metrics`, `/v1/traces`, `/v1/logs`, in protobuf or JSON |
 //! | `grpc.rs` | `Export` of the three services |
 //! | `caller.rs` | who sends, asked of `access` before a body is read |
@@ -22,7 +21,6 @@
 mod body;
 mod budget;
 pub(crate) mod caller;
-pub(crate) mod connections;
 mod decode;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

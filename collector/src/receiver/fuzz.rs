@@ -1,5 +1,5 @@
-//! The receiver's entrance for bytes from outside: a body of OTLP/JSON. In: bytes nobody vouches for.
-//! Out: what they become, or a panic where a promise breaks.
+//! The receiver's entrance for bytes from outside: a body of OTLP/JSON. In: bytes nobody vouches
+//! for. Out: what they become, or a panic where a promise breaks.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;

@@ -3,25 +3,21 @@
 
 use std::time::Duration;
 
+use crate::listener::connections::ConnectionLimits;
+
 /// Limits of both OTLP doors.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceiverLimits {
     /// Memory of all requests that are being read, decoded or waiting for their sync: bodies, their
     /// inflated and decoded forms, and rows. What does not fit is told to come back.
     pub(crate) memory_bytes: usize,
-    /// Connections a door holds open. Beyond it, new ones wait in the system's queue.
-    pub(crate) connections_max: usize,
-    /// How long a connection may stay without a request: also the time for a request's head.
-    pub(crate) idle_timeout: Duration,
+    pub(crate) connections: ConnectionLimits,
     /// How long a request's body may take to arrive.
     pub(crate) body_timeout: Duration,
 }
 
 /// Requests at once, over both doors. More would only wait for the store's queue.
 pub(super) const REQUESTS_MAX: usize = 2048;
-
-/// Requests at once on one HTTP/2 connection.
-pub(super) const STREAMS_MAX: u32 = 256;
 
 /// Bodies above this are inflated and decoded on a thread of their own, so that they do not keep
 /// small ones waiting.
@@ -31,8 +27,10 @@ impl Default for ReceiverLimits {
     fn default() -> Self {
         Self {
             memory_bytes: 256 << 20,
-            connections_max: 4096,
-            idle_timeout: Duration::from_secs(120),
+            connections: ConnectionLimits {
+                connections_max: 4096,
+                idle_timeout: Duration::from_secs(120),
+            },
             body_timeout: Duration::from_secs(60),
         }
     }

@@ -1,4 +1,4 @@
-//! Connections of the OTLP doors. In: a listener and a router. Out: connections that are served,
+//! Connections of every door. In: a listener and a router. Out: connections that are served,
 //! and closed when they have been silent for too long or the collector stops. Bounded in number:
 //! beyond that, new ones wait in the system's queue until another ends.
 
@@ -13,7 +13,6 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
-    serve::Listener as _,
 };
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -26,17 +25,28 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::limits::{ReceiverLimits, STREAMS_MAX};
-use crate::listener::{Connection, Listener};
+use super::{Connection, Listener};
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
 
 /// How long a connection that was told to end may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the peers of one door may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// Connections. Beyond it, new ones wait in the system's queue.
+    pub(crate) connections_max: usize,
+    /// How long a connection may stay without a request: also the time for a request's head.
+    pub(crate) idle_timeout: Duration,
+}
 
 /// Serves `router` until `stopping` says so, then waits for requests that are under way.
 pub(crate) async fn serve(
     mut listener: Listener,
     router: Router,
-    limits: ReceiverLimits,
+    limits: ConnectionLimits,
     stopping: watch::Receiver<bool>,
 ) {
     let open = Arc::new(Semaphore::new(limits.connections_max));
@@ -44,15 +54,15 @@ pub(crate) async fn serve(
     loop {
         let next = async {
             let place = open.clone().acquire_owned().await;
-            (place, listener.accept().await)
+            (place, listener.next().await)
         };
-        let (place, (connected, _)) = tokio::select! {
+        let (place, connected) = tokio::select! {
             next = next => next,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let (router, limits, stop) = (router.clone(), limits.clone(), stopping.clone());
+        let (router, limits, stop) = (router.clone(), limits, stopping.clone());
         tokio::spawn(async move {
-            connection(connected, router, &limits, stop).await;
+            connection(connected, router, limits, stop).await;
             drop(place);
         });
     }
@@ -66,7 +76,7 @@ pub(crate) async fn serve(
 async fn connection(
     connected: Connection,
     router: Router,
-    limits: &ReceiverLimits,
+    limits: ConnectionLimits,
     mut stopping: watch::Receiver<bool>,
 ) {
     let peer = ConnectInfo(connected.peer().clone());
