@@ -117,6 +117,51 @@ fn only_the_class_that_shifted_drifts_and_the_webhook_says_so_once() {
     since_is_near_the_shift(&house, &kiosk);
 }
 
+/// The same pages, found in what is stored: as sent by the detector, and by a rule.
+#[test]
+fn a_backtest_finds_the_page_that_would_have_been_sent() {
+    let sink = Sink::refusing_first(0);
+    let mut house = watchful(&sink);
+    shift_one_of_two(&house);
+    house.end_politely();
+    let data = house.data().to_string_lossy().into_owned();
+    let backtest = |extra: &[&str]| -> Vec<Value> {
+        let fixed = ["backtest", "--data", &data, "--format", "json"];
+        let reference = ["--reference-minutes", "1", "--series-budget", "32"];
+        let arguments = [&fixed[..], &reference[..], extra].concat();
+        let (succeeded, printed) = house.command_line(&arguments);
+        assert!(succeeded, "{printed}");
+        // What is printed beside it comes after.
+        let mut values = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+        let lines = values.next().unwrap().unwrap();
+        lines.as_array().unwrap().clone()
+    };
+    let pages = |lines: &[Value], class: &str| -> Vec<Value> {
+        let of = |line: &&Value| {
+            let name = line["name"].as_str().unwrap();
+            name.contains(class) && name.contains(names::OUTPUT_SURPRISAL)
+        };
+        let line = lines.iter().find(of).unwrap_or_else(|| panic!("{lines:?}"));
+        line["pages"].as_array().unwrap().clone()
+    };
+    let found = backtest(&["--model", "tiny"]);
+    assert_eq!(pages(&found, "kiosk").len(), 1, "{found:?}");
+    assert_eq!(pages(&found, "panel").len(), 0, "{found:?}");
+    let page = &pages(&found, "kiosk")[0];
+    assert!(
+        page["score"].as_f64() >= page["threshold"].as_f64(),
+        "{page}"
+    );
+    assert!(
+        page["evidence"].as_str().unwrap().contains("reference"),
+        "{page}"
+    );
+    let rule = backtest(&["--rule", "psi", "--limit", "0.2", "--lanes", "5"]);
+    assert!(!pages(&rule, "kiosk").is_empty(), "{rule:?}");
+    let (succeeded, said) = house.command_line(&["backtest", "--data", "nowhere"]);
+    assert!(!succeeded && said.contains("cannot find tables"), "{said}");
+}
+
 /// The first two attempts were refused; the third has the same id and the same bytes.
 fn delivered_once(sink: &Sink) {
     let event = eventually("the webhook arrives", || {

@@ -230,9 +230,9 @@ fn every_door_is_on_the_list() {
     assert_eq!(doors.len(), known.len(), "{doors:?}");
 }
 
-/// Only judging and `fathomline sql --raw` may read what is stored as it is.
+/// Only judging, live and of the past, and `fathomline sql --raw` may read what is stored as it is.
 #[test]
-fn what_is_stored_is_read_in_two_places() {
+fn what_is_stored_is_read_in_three_places() {
     let mut places = vec![];
     for file in workspace::source_files() {
         let product = file.path.contains("/src/") && !file.is_test();
@@ -247,7 +247,11 @@ fn what_is_stored_is_read_in_two_places() {
     places.sort();
     assert_eq!(
         places,
-        ["collector/src/cli/sql.rs", "collector/src/collector.rs"],
+        [
+            "collector/src/cli/backtest.rs",
+            "collector/src/cli/sql.rs",
+            "collector/src/collector.rs"
+        ],
         "doors read what is published"
     );
 }

@@ -1,5 +1,6 @@
 //! The command line. In: arguments. Out: an exit code: 0 yes, 1 no, 2 error, 3 undecided.
 
+mod backtest;
 mod device;
 mod keeping;
 mod serve;
@@ -25,6 +26,8 @@ enum Command {
     Serve(serve::Serve),
     /// Ask in SQL; reads only.
     Sql(sql::Sql),
+    /// Say what would have been paged over stored lanes.
+    Backtest(Box<backtest::Backtesting>),
     /// Say who may send, read and administer.
     #[command(subcommand)]
     Token(token::Token),
@@ -38,6 +41,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Sql(sql) => sql.run(),
+            Command::Backtest(backtest) => backtest.run(),
             Command::Token(token) => token.run(),
             Command::Device(device) => device.run(),
         };

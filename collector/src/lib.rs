@@ -53,3 +53,4 @@ pub use collector::{Collector, Running, StartError};
 pub use config::{AlertEndpoint, Config, ConfigError};
 pub use sentence::sentence;
 pub use store::StoreError;
+pub use watch::JUDGED_METRICS;

@@ -11,6 +11,7 @@
 //! | [`schedule`] | which lanes are due (pure) |
 //! | [`plan`] | who is watched and what is known before a tick |
 //! | [`judge`] | lanes folded into detectors, verdicts and changes (pure) |
+//! | [`together`] | which series moved together with one that pages (pure) |
 //! | [`run`] | the tick, and the loop around it |
 //! | [`forward`] | copies of verdicts and events for the Delta tables |
 //! | [`tables`] | where lanes come from and copies go in a running collector |
@@ -27,6 +28,7 @@ pub(crate) mod schedule;
 #[cfg(test)]
 pub(crate) mod script;
 pub(crate) mod tables;
+mod together;
 
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ pub(crate) use schedule::Cadence;
 
 /// Signals of model and input that are judged unless the operator lists others. Never latency: it
 /// follows load and temperature, and would page for both.
-const METRICS: [&str; 7] = [
+pub const JUDGED_METRICS: [&str; 7] = [
     names::OUTPUT_SURPRISAL,
     names::OUTPUT_ENTROPY,
     names::OUTPUT_UNCERTAINTY,
@@ -70,7 +72,7 @@ impl WatchSettings {
         let lane_us = cadence.lane_us;
         Self {
             cadence,
-            metrics: METRICS.map(str::to_owned).to_vec(),
+            metrics: JUDGED_METRICS.map(str::to_owned).to_vec(),
             policy: Policy { lane_us, ..policy },
             min_devices: published::MIN_DEVICES,
             dashboard_url: None,

@@ -12,6 +12,9 @@
 //! | `bets.rs` | bets against the reference at one width of lanes |
 //! | `recovery.rs` | a drift that goes on, and its end |
 //! | `detector.rs` | the fold: lane in, verdict out |
+//! | `reporting.rs` | how many devices report, as a series of its own |
+//! | `rule.rs` | fixed rules, to compare with |
+//! | `backtest.rs` | what would have been paged |
 //! | `shown.rs` | distances that are shown and never page |
 //! | `verdict.rs` | steady, drifting or undecided, with the evidence |
 //!
@@ -19,6 +22,7 @@
 //! bet on "more than that" and one on "less". When the winnings exceed what luck could give once
 //! in 30 days over all series, we page.
 
+mod backtest;
 mod bets;
 mod detector;
 mod lane;
@@ -26,6 +30,8 @@ mod observed;
 mod policy;
 mod recovery;
 mod reference;
+mod reporting;
+mod rule;
 mod series;
 mod shown;
 mod stream;
@@ -33,10 +39,13 @@ mod verdict;
 
 use observed::Observed;
 
+pub use backtest::{Backtest, Judge, Judged, Page};
 pub use detector::Detector;
 pub use lane::{Lane, Summary};
 pub use policy::Policy;
 pub use reference::{Reference, Shortfall};
+pub use reporting::{DEVICES_REPORTING, devices_reporting, nobody_reporting};
+pub use rule::{Rule, ks_p};
 pub use series::SeriesKey;
 pub use stream::Stream;
 pub use verdict::{Direction, Distances, Leading, Verdict, VerdictState, Wide};

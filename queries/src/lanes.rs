@@ -10,6 +10,7 @@ use datafusion::{arrow::datatypes::DataType, common::ScalarValue};
 
 use crate::{
     catalog::LANES,
+    drift::{Lane, SeriesKey, Summary},
     engine::{Engine, QueryError},
     row::{Row, rows},
     schema::column,
@@ -33,6 +34,41 @@ pub struct SeriesLane {
     pub device_windows: u64,
     /// Distinct devices, approximate above 128.
     pub devices: u64,
+}
+
+impl SeriesLane {
+    /// As it is judged: the series, and what it did.
+    pub fn keyed(self) -> (SeriesKey, Lane) {
+        let Series {
+            service,
+            model,
+            version,
+            variant,
+            device_class,
+            metric,
+        } = self.series;
+        let key = SeriesKey {
+            service,
+            model,
+            version,
+            variant,
+            device_class,
+            metric,
+        };
+        let summary = match self.values {
+            Values::Histogram(histogram) => Summary::Histogram(histogram),
+            Values::Categories(counts) => Summary::Categories(counts),
+        };
+        let lane = Lane {
+            start_us: self.start_us,
+            end_us: self.end_us,
+            summary,
+            count: self.count,
+            device_windows: self.device_windows,
+            devices: self.devices,
+        };
+        (key, lane)
+    }
 }
 
 /// Lanes that closed in the span, of every series of `metrics`, small groups as they are: judging

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use fathomline_queries::{
     drift::{
-        Detector, Distances, Lane, Leading, Reference, SeriesKey, Verdict, VerdictState, Wide,
+        DEVICES_REPORTING, Detector, Distances, Lane, Leading, Policy, Reference, SeriesKey,
+        Verdict, VerdictState, Wide, nobody_reporting,
     },
     published,
     rows::{EventRow, VerdictRow},
@@ -18,6 +19,7 @@ use serde::Serialize;
 use super::{
     lanes::SeriesLanes,
     plan::{Plan, Unwatched, Watched},
+    together::Together,
 };
 use crate::{
     alert::{
@@ -46,6 +48,8 @@ pub(super) struct Judged {
     pub(super) counts: LaneCounts,
     /// Records that came after their lane was judged.
     pub(super) late: i64,
+    /// Which verdicts page, with the ends of their lanes.
+    paged: Vec<(usize, i64)>,
 }
 
 /// Why a verdict could not be put into words.
@@ -108,9 +112,12 @@ pub(super) fn judge(
     let mut judging = Judging {
         plan,
         telling,
+        together: Together::default(),
         judged: Judged::default(),
     };
-    for (key, lanes) in lanes {
+    let filled = judging.with_silence(lanes);
+    let others = lanes.iter().filter(|(key, _)| !filled.contains_key(key));
+    for (key, lanes) in others.chain(&filled) {
         judging.series(key, lanes)?;
     }
     judging.end(policy)
@@ -121,6 +128,8 @@ pub(super) fn judge(
 pub(super) struct Telling<'a> {
     /// Where people reach the dashboard.
     pub(super) dashboard_url: Option<&'a str>,
+    /// How many series share how many false pages.
+    pub(super) policy: &'a Policy,
     /// Devices that a lane needs for the evidence to be told.
     pub(super) min_devices: u32,
 }
@@ -140,6 +149,7 @@ impl Telling<'_> {
 struct Judging<'a> {
     plan: Plan,
     telling: Telling<'a>,
+    together: Together,
     judged: Judged,
 }
 
@@ -162,6 +172,28 @@ impl Judging<'_> {
         }
         self.plan.watched.insert(series, watched);
         Ok(())
+    }
+
+    /// Watched series of reporting devices, with the lanes in which others were heard and of them
+    /// nobody: that is what they are for. Where nobody at all was heard, the silence may be ours.
+    fn with_silence(&self, lanes: &SeriesLanes) -> SeriesLanes {
+        let heard = lanes.values().flatten().filter(|lane| lane.count > 0);
+        let heard: BTreeMap<i64, i64> = heard.map(|lane| (lane.end_us, lane.start_us)).collect();
+        let watched = self.plan.watched.values();
+        let keys = watched.map(|watched| watched.reference.key());
+        let keys = keys.filter(|key| key.metric == DEVICES_REPORTING);
+        let filled = keys.map(|key| {
+            let own = lanes.get(key).into_iter().flatten();
+            let own: BTreeMap<i64, &Lane> = own.map(|lane| (lane.end_us, lane)).collect();
+            let each = heard
+                .iter()
+                .map(|(end_us, start_us)| match own.get(end_us) {
+                    Some(lane) => (*lane).clone(),
+                    None => nobody_reporting(*start_us, *end_us),
+                });
+            (key.clone(), each.collect())
+        });
+        filled.collect()
     }
 
     fn fold(
@@ -200,6 +232,11 @@ impl Judging<'_> {
             ..row(key, series, &verdict, told)
         };
         self.judged.verdicts.push(row);
+        self.together.hear(series, &verdict);
+        if verdict.page {
+            let paged = (self.judged.verdicts.len() - 1, verdict.end_us);
+            self.judged.paged.push(paged);
+        }
         Ok(())
     }
 
@@ -296,8 +333,25 @@ impl Judging<'_> {
         (late > 0).then_some(late)
     }
 
+    /// Says with each page which series moved together with it.
+    fn name_neighbours(&mut self) -> Result<(), JudgeError> {
+        let together = std::mem::take(&mut self.together);
+        let named = together.named(self.telling.policy);
+        for (row, end_us) in &self.judged.paged {
+            let Some(names) = named.get(end_us) else {
+                continue;
+            };
+            let evidence = &mut self.judged.verdicts[*row].evidence;
+            let mut told: serde_json::Value = serde_json::from_str(evidence)?;
+            told["together"] = serde_json::json!(names);
+            *evidence = told.to_string();
+        }
+        Ok(())
+    }
+
     /// Lanes without records are judged too: there is nothing in them to fold.
     fn end(mut self, policy: &str) -> Result<Judged, JudgeError> {
+        self.name_neighbours()?;
         for (series, watched) in self.plan.watched {
             self.judged.checkpoints.push(Checkpoint {
                 series,

@@ -140,6 +140,7 @@ impl Watcher {
         let policy = plan::policy_text(&settings.policy);
         let telling = Telling {
             dashboard_url: settings.dashboard_url.as_deref(),
+            policy: &settings.policy,
             min_devices: settings.min_devices,
         };
         let judged = judge::judge(plan, &lanes, &policy, telling)

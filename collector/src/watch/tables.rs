@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::record_batch::RecordBatch;
 use fathomline_queries::{
-    drift::{Lane, SeriesKey, Summary},
+    drift::{self, DEVICES_REPORTING},
     engine::Engine,
-    lanes::{self, SeriesLane},
+    lanes,
     schema::Table,
-    series::{self, Series, Values},
+    series,
 };
 
 use super::{
@@ -30,46 +30,19 @@ impl LaneSource for EngineLanes {
             from_us: asked.span.from_us,
             to_us: asked.span.to_us,
         };
-        let metrics: Vec<&str> = asked.metrics.iter().map(String::as_str).collect();
+        let metrics = asked.metrics.iter().map(String::as_str);
+        let (counted, metrics): (Vec<&str>, Vec<&str>) =
+            metrics.partition(|metric| *metric == DEVICES_REPORTING);
         let mut found = SeriesLanes::new();
         for lane in lanes::closed(&self.0, span, &metrics).await? {
-            let (key, lane) = split(lane);
+            let (key, lane) = lane.keyed();
             found.entry(key).or_default().push(lane);
+        }
+        if !counted.is_empty() {
+            found.append(&mut drift::devices_reporting(&found));
         }
         Ok(found)
     }
-}
-
-fn split(lane: SeriesLane) -> (SeriesKey, Lane) {
-    let Series {
-        service,
-        model,
-        version,
-        variant,
-        device_class,
-        metric,
-    } = lane.series;
-    let key = SeriesKey {
-        service,
-        model,
-        version,
-        variant,
-        device_class,
-        metric,
-    };
-    let summary = match lane.values {
-        Values::Histogram(histogram) => Summary::Histogram(histogram),
-        Values::Categories(counts) => Summary::Categories(counts),
-    };
-    let lane = Lane {
-        start_us: lane.start_us,
-        end_us: lane.end_us,
-        summary,
-        count: lane.count,
-        device_windows: lane.device_windows,
-        devices: lane.devices,
-    };
-    (key, lane)
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@
 //! In: verdicts. Out: pages, each followed by an hour of silence as a person would ask for.
 
 use fathomline_queries::{
-    drift::{Distances, Lane, Reference, Summary},
+    drift::{Distances, Lane, Reference, Rule, Summary},
     stats::{Aligned, bin, psi, reference_cuts},
 };
 use fathomline_wire::histogram::ExponentialHistogram;
@@ -14,39 +14,41 @@ use crate::world::{BEGINNING_US, HOUR, MINUTE_US};
 const HOURS_A_WEEK: usize = 168;
 const BINS: usize = 10;
 
-/// A rule that looks at one window and remembers nothing.
+/// What is held beside the detector: rules at their usual limits, and PSI against the same hour of
+/// the week.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Rule {
-    Psi,
+pub(crate) enum Beside {
+    Rule(Rule),
     PsiOfTheHour,
-    PsiDebiased,
-    Ks,
-    Wasserstein,
 }
 
-pub(crate) const RULES: [Rule; 5] = [
-    Rule::Psi,
-    Rule::PsiOfTheHour,
-    Rule::PsiDebiased,
-    Rule::Ks,
-    Rule::Wasserstein,
+pub(crate) const RULES: [Beside; 5] = [
+    Beside::Rule(Rule::Psi),
+    Beside::PsiOfTheHour,
+    Beside::Rule(Rule::PsiDebiased),
+    Beside::Rule(Rule::Ks),
+    Beside::Rule(Rule::Wasserstein),
 ];
 
-impl Rule {
-    pub(crate) fn name(self) -> &'static str {
+impl Beside {
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::Psi => "PSI >= 0.2",
-            Self::PsiOfTheHour => "PSI >= 0.2, same hour of the week",
-            Self::PsiDebiased => "PSI less its noise >= 0.1",
-            Self::Ks => "KS, p < 0.05",
-            Self::Wasserstein => "Wasserstein / deviation >= 0.1",
+            Self::PsiOfTheHour => "PSI >= 0.2, same hour of the week".to_owned(),
+            Self::Rule(rule) => {
+                let sign = if rule.alarms(0.0, rule.usual_limit()) {
+                    "<"
+                } else {
+                    ">="
+                };
+                format!("{} {sign} {}", rule.words(), rule.usual_limit())
+            }
         }
     }
 }
 
 /// What rules hold windows against.
 pub(crate) struct Held {
-    records: f64,
+    records: u64,
     hours: Vec<Option<ExponentialHistogram>>,
 }
 
@@ -62,18 +64,21 @@ impl Held {
                 none => *none = Some(histogram.clone()),
             }
         }
-        let records = reference.count() as f64;
+        let records = reference.count();
         Self { records, hours }
     }
 
     /// Whether the rule would page for this window.
-    pub(crate) fn pages(&self, rule: Rule, window: &Lane, distances: &Distances) -> bool {
-        match rule {
-            Rule::Psi => distances.psi >= 0.2,
-            Rule::PsiDebiased => distances.psi_debiased >= 0.1,
-            Rule::Wasserstein => distances.wasserstein_normalized.is_some_and(|w| w >= 0.1),
-            Rule::Ks => kolmogorov(distances.ks, window.count as f64, self.records) < 0.05,
-            Rule::PsiOfTheHour => self.psi_of_the_hour(window).is_some_and(|psi| psi >= 0.2),
+    pub(crate) fn pages(&self, beside: Beside, window: &Lane, distances: &Distances) -> bool {
+        match beside {
+            Beside::Rule(rule) => {
+                let value = rule.value(distances, window.count, self.records);
+                value.is_some_and(|value| rule.alarms(value, rule.usual_limit()))
+            }
+            Beside::PsiOfTheHour => {
+                let psi = self.psi_of_the_hour(window);
+                psi.is_some_and(|psi| Rule::Psi.alarms(psi, Rule::Psi.usual_limit()))
+            }
         }
     }
 
@@ -94,17 +99,6 @@ impl Held {
 fn hour(lane: &Lane) -> usize {
     let hours = (lane.start_us - BEGINNING_US) / (HOUR * MINUTE_US);
     (hours % HOURS_A_WEEK as i64) as usize
-}
-
-/// Asymptotic p-value of the distance, with Stephens' correction.
-fn kolmogorov(distance: f64, n: f64, m: f64) -> f64 {
-    let effective = libm::sqrt(n * m / (n + m));
-    let x = (effective + 0.12 + 0.11 / effective) * distance;
-    let term = |k: i32| {
-        let sign = if k % 2 == 1 { 2.0 } else { -2.0 };
-        sign * libm::exp(-2.0 * f64::from(k * k) * x * x)
-    };
-    (1..=100).map(term).sum::<f64>().clamp(0.0, 1.0)
 }
 
 /// Pages with an hour of silence after each.

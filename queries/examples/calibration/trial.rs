@@ -138,7 +138,7 @@ pub(crate) fn freeze(lanes: &[Lane]) -> Result<Reference, Shortfall> {
 fn names() -> Vec<String> {
     let detectors = POLICIES.iter().map(|(name, _, _)| (*name).to_owned());
     let rules = |window: &'static str| {
-        let name = move |rule: &crate::rules::Rule| format!("{}, {window}", rule.name());
+        let name = move |rule: &crate::rules::Beside| format!("{}, {window}", rule.name());
         RULES.iter().map(name)
     };
     detectors

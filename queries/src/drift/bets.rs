@@ -3,8 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Observed, Policy, Reference};
-use crate::stats::{Accumulators, Expectation, PER_STREAM, ln_mean, log_e_values};
+use super::{Observed, Policy, Reference, Stream, reporting};
+use crate::stats::{Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, ln_mean, log_e_values};
+
+/// What a bet that is not held costs a window, like one that cannot be.
+const NOT_HELD: f64 = -0.05;
 
 /// The winnings at one width of lanes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,9 +47,17 @@ impl Bets {
 
     fn evidence(&self, reference: &Reference, window: &Observed) -> Vec<f64> {
         let expected = expected(reference, window, self.lanes);
-        let each = expected.iter().zip(&window.events);
-        each.flat_map(|(expected, events)| log_e_values(*events, window.count, expected))
-            .collect()
+        let each = expected.iter().zip(&window.events).zip(reference.streams());
+        let evidence = |((expected, events), (stream, _)): ((&Expectation, &f64), &(Stream, _))| {
+            let mut values = log_e_values(*events, window.count, expected);
+            for (bet, value) in values.iter_mut().enumerate() {
+                if !reporting::is_held(reference, stream, bet < ODDS_RATIOS.len()) {
+                    *value = NOT_HELD;
+                }
+            }
+            values
+        };
+        each.flat_map(evidence).collect()
     }
 
     pub(super) fn ln_winnings(&self) -> f64 {

@@ -15,6 +15,7 @@ use super::{
     bets::{self, Bets},
     observed::Observed,
     recovery::Drift,
+    reporting,
 };
 use crate::stats::{ODDS_RATIOS, PER_STREAM};
 
@@ -64,6 +65,7 @@ impl Detector {
 
     /// Judges the next lane. Lanes without records add no evidence and are undecided.
     pub fn fold(&mut self, reference: &Reference, lane: &Lane) -> Verdict {
+        let lane = &*reporting::against(reference, lane);
         if lane.count == 0 {
             return self.verdict(lane, Some("the lane holds no records".to_owned()));
         }

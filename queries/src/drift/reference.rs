@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Lane, Policy, SeriesKey, Stream, Summary};
+use super::{Lane, Policy, SeriesKey, Stream, Summary, reporting};
 use crate::stats::Expectation;
 
 /// Smallest shift worth a page, in standard deviations of one event: Cohen's h of about 0.05.
@@ -75,6 +75,7 @@ impl Reference {
     /// # Errors
     /// When there are too few records or lanes to know shares and noise.
     pub fn freeze(key: SeriesKey, lanes: &[Lane], policy: &Policy) -> Result<Self, Shortfall> {
+        let lanes = reporting::of_known(&key, lanes);
         let lanes: Vec<_> = lanes.iter().filter(|lane| lane.count > 0).collect();
         let count: u64 = lanes.iter().map(|lane| lane.count).sum();
         let blocks = lanes.len() as u32;

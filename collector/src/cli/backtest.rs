@@ -1,0 +1,270 @@
+//! `fathomline backtest`: what a detector or a rule would have paged over stored lanes.
+//!
+//! In: a data folder, which need not have a collector, and how to judge. Out: per series how many
+//! lanes were judged and which pages would have been sent. The first part of the span is the
+//! reference, the rest is judged against it. Lanes are read a day at a time, so that a month of
+//! many series fits into memory.
+
+mod report;
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use fathomline_collector::JUDGED_METRICS;
+use fathomline_queries::{
+    committed,
+    drift::{Backtest, Judge, Lane, Policy, Reference, Rule, SeriesKey},
+    engine::{Engine, EngineLimits},
+    lanes,
+    published::{MIN_DEVICES, Publication},
+    series::Span,
+};
+use report::Line;
+
+use super::keeping::{Shape, list, remark};
+
+const DAY_US: i64 = 86_400_000_000;
+const MINUTE_US: i64 = 60_000_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct Backtesting {
+    /// Data folder of the collector, running or not; committed rows only.
+    #[arg(long, value_name = "FOLDER", default_value = "fathomline-data")]
+    data: PathBuf,
+    /// Days before the last stored lane that are looked at.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=400))]
+    days: u16,
+    /// Minutes at the beginning of the span that the reference is made of; a quarter of the span
+    /// unless given.
+    #[arg(long, value_name = "MINUTES")]
+    reference_minutes: Option<u32>,
+    /// How to judge.
+    #[arg(long, value_enum, default_value_t = How::Qx)]
+    rule: How,
+    /// Where the rule pages; its usual limit unless given. Not for qx.
+    #[arg(long)]
+    limit: Option<f64>,
+    /// Lanes that a rule takes together: 60 lanes of a minute are an hour. Not for qx.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
+    lanes: u32,
+    /// Series that share the budget of false pages. For qx.
+    #[arg(long, default_value_t = Policy::default().series_budget,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    series_budget: u32,
+    /// False pages in 30 days, over all series. For qx.
+    #[arg(long, default_value_t = Policy::default().false_pages_per_30_days)]
+    false_pages_per_30_days: f64,
+    /// Only this metric; may be given several times. What is judged by default unless given.
+    #[arg(long = "metric", value_name = "NAME")]
+    metrics: Vec<String>,
+    /// Only this model.
+    #[arg(long)]
+    model: Option<String>,
+    /// Only this class of devices.
+    #[arg(long)]
+    device_class: Option<String>,
+    /// Devices that outputs are told of.
+    #[arg(long, value_name = "NUMBER", default_value_t = MIN_DEVICES)]
+    min_devices: u32,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Shape::Table)]
+    format: Shape,
+}
+
+/// The detector, or a rule that looks at one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// The detector as it runs in the collector.
+    Qx,
+    /// Population stability index.
+    Psi,
+    /// The same less what chance gives.
+    PsiDebiased,
+    /// Jensen-Shannon distance.
+    JensenShannon,
+    /// p-value of Kolmogorov and Smirnov.
+    Ks,
+    /// Wasserstein distance in deviations of the reference.
+    Wasserstein,
+}
+
+/// What is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stored {
+    lane_us: i64,
+    first_us: i64,
+    last_us: i64,
+}
+
+/// A series between its past and its test.
+#[derive(Default)]
+struct Course {
+    past: Vec<Lane>,
+    test: Option<Result<Backtest, String>>,
+}
+
+impl Backtesting {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if self
+            .limit
+            .is_some_and(|limit| !(limit.is_finite() && limit > 0.0))
+        {
+            bail!(
+                "cannot use --limit {:?}: write a number above 0",
+                self.limit
+            );
+        }
+        if !(self.false_pages_per_30_days.is_finite() && self.false_pages_per_30_days > 0.0) {
+            bail!("cannot use --false-pages-per-30-days: write a number above 0");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let lines = runtime.block_on(self.lines())?;
+        list(&lines, self.format)?;
+        let judged = lines.iter().any(|line| line.judged > line.undecided);
+        Ok(ExitCode::from(if judged { 0 } else { 3 }))
+    }
+
+    async fn lines(&self) -> anyhow::Result<Vec<Line>> {
+        // Judging reads what is stored; what is told of it is as published.
+        let stored = Publication::everything();
+        let engine = committed::open(&self.data, EngineLimits::default(), stored).await?;
+        let stored = stored_lanes(&engine).await?;
+        let from_us =
+            (stored.last_us - i64::from(self.days) * DAY_US).max(stored.first_us - stored.lane_us);
+        let until_us = self.reference_until(from_us, stored);
+        remark(&format!(
+            "committed lanes of {} s; the reference is the first {} of {} minutes",
+            stored.lane_us / 1_000_000,
+            (until_us - from_us) / MINUTE_US,
+            (stored.last_us - from_us) / MINUTE_US
+        ));
+        let judge = self.judge(stored.lane_us);
+        let mut courses: BTreeMap<SeriesKey, Course> = BTreeMap::new();
+        let mut day_us = from_us;
+        while day_us < stored.last_us {
+            let span = Span {
+                width_us: stored.lane_us,
+                from_us: day_us,
+                to_us: (day_us + DAY_US).min(stored.last_us),
+            };
+            for (key, lane) in self.read(&engine, span).await? {
+                let course = courses.entry(key.clone()).or_default();
+                course.take(&key, lane, until_us, &judge);
+            }
+            day_us = span.to_us;
+        }
+        let line = |(key, course)| self.line(key, course);
+        Ok(courses.into_iter().map(line).collect())
+    }
+
+    async fn read(&self, engine: &Engine, span: Span) -> anyhow::Result<Vec<(SeriesKey, Lane)>> {
+        let metrics: Vec<&str> = if self.metrics.is_empty() {
+            JUDGED_METRICS.to_vec()
+        } else {
+            self.metrics.iter().map(String::as_str).collect()
+        };
+        let found = lanes::closed(engine, span, &metrics).await?;
+        let found = found.into_iter().map(lanes::SeriesLane::keyed);
+        Ok(found.filter(|(key, _)| self.wants(key)).collect())
+    }
+
+    fn wants(&self, key: &SeriesKey) -> bool {
+        let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
+        is(&self.model, &key.model) && is(&self.device_class, &key.device_class)
+    }
+
+    /// End of the reference's span: a whole number of lanes.
+    fn reference_until(&self, from_us: i64, stored: Stored) -> i64 {
+        let span_us = match self.reference_minutes {
+            Some(minutes) => i64::from(minutes) * MINUTE_US,
+            None => (stored.last_us - from_us) / 4,
+        };
+        from_us + span_us / stored.lane_us * stored.lane_us
+    }
+
+    fn judge(&self, lane_us: i64) -> Judge {
+        let policy = Policy {
+            lane_us,
+            series_budget: self.series_budget,
+            false_pages_per_30_days: self.false_pages_per_30_days,
+            ..Policy::default()
+        };
+        let Some(rule) = self.rule.fixed() else {
+            return Judge::Detector(policy);
+        };
+        Judge::Rule {
+            rule,
+            limit: self.limit.unwrap_or(rule.usual_limit()),
+            lanes: self.lanes,
+            mute_us: policy.mute_us,
+        }
+    }
+
+    fn line(&self, key: SeriesKey, course: Course) -> Line {
+        match course.test {
+            Some(Ok(test)) => Line::of(&key, test.end(), self.min_devices),
+            Some(Err(shortfall)) => Line::without(&key, shortfall),
+            None => Line::without(
+                &key,
+                "nothing was sent after the reference's span".to_owned(),
+            ),
+        }
+    }
+}
+
+impl How {
+    fn fixed(self) -> Option<Rule> {
+        match self {
+            Self::Qx => None,
+            Self::Psi => Some(Rule::Psi),
+            Self::PsiDebiased => Some(Rule::PsiDebiased),
+            Self::JensenShannon => Some(Rule::JensenShannon),
+            Self::Ks => Some(Rule::Ks),
+            Self::Wasserstein => Some(Rule::Wasserstein),
+        }
+    }
+}
+
+impl Course {
+    fn take(&mut self, key: &SeriesKey, lane: Lane, until_us: i64, judge: &Judge) {
+        if lane.end_us <= until_us {
+            self.past.push(lane);
+            return;
+        }
+        let lane_us = lane.end_us - lane.start_us;
+        let past = std::mem::take(&mut self.past);
+        let test = self.test.get_or_insert_with(|| {
+            let policy = Policy {
+                lane_us,
+                ..Policy::default()
+            };
+            let reference = Reference::freeze(key.clone(), &past, &policy);
+            let reference = reference.map_err(|shortfall| shortfall.to_string())?;
+            Ok(Backtest::new(reference, judge, lane_us))
+        });
+        if let Ok(test) = test {
+            test.fold(&lane);
+        }
+    }
+}
+
+/// How wide lanes are and which there are. Where the width was changed, the newest counts.
+async fn stored_lanes(engine: &Engine) -> anyhow::Result<Stored> {
+    let sql = "SELECT width_us, CAST(min(time) AS BIGINT), CAST(max(time) AS BIGINT) AS last
+               FROM rollups GROUP BY width_us ORDER BY last DESC LIMIT 1";
+    let answer = engine.query_outside(sql).await?;
+    let row = answer.rows.first();
+    let row =
+        row.context("there are no committed lanes yet; a collector commits them each minute")?;
+    let number = |at: usize| row.get(at).and_then(serde_json::Value::as_i64);
+    let numbers = number(0).zip(number(1)).zip(number(2));
+    let ((lane_us, first_us), last_us) = numbers.context("cannot tell which lanes there are")?;
+    Ok(Stored {
+        lane_us,
+        first_us,
+        last_us,
+    })
+}
