@@ -1,5 +1,5 @@
-//! What a back-test says of one series. In: what was judged. Out: a row for people, or the same with
-//! every page for programs. Outputs of few devices are counted and not told.
+//! What a back-test says of one series. In: what was judged. Out: a row for people, or the same
+//! with every page for programs. Outputs of few devices are counted and not told.
 
 use fathomline_collector::clock::rfc3339;
 use fathomline_queries::{
