@@ -63,6 +63,8 @@ mod sender;
 mod spool;
 mod sysfs;
 mod trust;
+#[cfg(test)]
+mod vectors;
 mod windows;
 mod words;
 

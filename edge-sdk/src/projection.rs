@@ -110,11 +110,60 @@ fn splitmix64(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, numbers};
+    use serde_json::Value;
+
+    fn embedding(of: &Value) -> Vec<f32> {
+        numbers(of).into_iter().map(|x| x as f32).collect()
+    }
 
     #[test]
     fn signs_come_from_the_published_generator() {
-        assert_eq!(splitmix64(0), 16_294_208_416_658_607_535);
-        assert_eq!(splitmix64(12_345), 2_454_886_589_211_414_944);
+        let vectors = vectors::read("sliced_wasserstein.json");
+        for pair in vectors["splitmix64"].as_array().unwrap() {
+            let (x, wanted) = (pair[0].as_u64().unwrap(), pair[1].as_str().unwrap());
+            assert_eq!(splitmix64(x).to_string(), wanted);
+        }
+        for case in vectors["cases"].as_array().unwrap() {
+            let plan = Plan {
+                seed: case["seed"].as_u64().unwrap(),
+                components: 1,
+            };
+            let signs = numbers(&case["signs_row0"]);
+            for (at, sign) in signs.iter().enumerate() {
+                let mut unit = vec![0.0f32; signs.len()];
+                unit[at] = 1.0;
+                assert_eq!(plan.project(&unit).unwrap(), [*sign]);
+            }
+        }
+    }
+
+    #[test]
+    fn projections_and_their_buckets_are_those_of_the_vectors() {
+        let vectors = vectors::read("sliced_wasserstein.json");
+        for case in vectors["cases"].as_array().unwrap() {
+            let plan = Plan {
+                seed: case["seed"].as_u64().unwrap(),
+                components: case["k"].as_u64().unwrap() as usize,
+            };
+            for side in ["a", "b"] {
+                let embeddings = case[side].as_array().unwrap();
+                let mut all = Projections::default();
+                for of in embeddings {
+                    all.add(&plan.project(&embedding(of)).unwrap());
+                }
+                let first = plan.project(&embedding(&embeddings[0])).unwrap();
+                let wanted = numbers(&case[format!("proj_{side}_first")]);
+                assert_eq!(first.len(), wanted.len());
+                for (found, wanted) in first.iter().zip(&wanted) {
+                    // The vectors hold 64-bit embeddings, models give 32-bit ones.
+                    assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+                }
+                let counts = all.components[0].counts.iter().map(|n| *n as f64);
+                let wanted = numbers(&case[format!("hist_{side}_0")]);
+                assert_eq!(counts.collect::<Vec<_>>(), wanted);
+            }
+        }
     }
 
     #[test]

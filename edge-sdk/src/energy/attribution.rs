@@ -207,6 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::vectors::{self, numbers};
 
     /// Runs the samples of one length through the split, with idle power given.
     fn run(
@@ -230,20 +231,11 @@ mod tests {
 
     #[test]
     fn overlapping_inferences_share_as_the_vectors_say() {
-        let folder = std::env::var("FATHOMLINE_VECTORS")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors").to_owned());
-        let text = std::fs::read_to_string(format!("{folder}/energy.json")).unwrap();
-        let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let numbers = |value: &serde_json::Value| -> Vec<f64> {
-            value
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|n| n.as_f64().unwrap())
-                .collect()
-        };
         let mut equal_weights = 0;
-        for case in vectors["attribution"].as_array().unwrap() {
+        for case in vectors::read("energy.json")["attribution"]
+            .as_array()
+            .unwrap()
+        {
             // The SDK gives every inference the same weight; a weight of 2 is two at once.
             let mut spans = vec![];
             let mut owners = vec![];

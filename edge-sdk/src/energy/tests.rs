@@ -5,6 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 
 use super::*;
+use crate::vectors::{self, numbers};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let root = TempDir::new().unwrap();
@@ -68,23 +69,14 @@ fn a_package_is_counted_once_and_its_parts_not_at_all() {
 
 #[test]
 fn counters_wrap_as_the_vectors_say() {
-    let folder = std::env::var("FATHOMLINE_VECTORS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors").to_owned());
-    let text = fs::read_to_string(format!("{folder}/energy.json")).unwrap();
-    let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for case in vectors["wrap"].as_array().unwrap() {
-        let number = |value: &serde_json::Value| value.as_f64().unwrap();
-        let range = number(&case["max_energy_range_uj"]);
-        let counter: Vec<_> = case["energy_uj"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(number)
-            .collect();
+    for case in vectors::read("energy.json")["wrap"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let range = number("max_energy_range_uj");
+        let counter = numbers(&case["energy_uj"]);
         let gained = counter
             .windows(2)
             .map(|pair| rapl::gained(pair[0], pair[1], range));
-        let (joules, wanted) = (gained.sum::<f64>() / 1e6, number(&case["joules"]));
+        let (joules, wanted) = (gained.sum::<f64>() / 1e6, number("joules"));
         assert!(
             (joules - wanted).abs() <= 1e-9 * wanted,
             "{joules} is not {wanted}"

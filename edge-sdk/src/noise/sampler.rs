@@ -114,6 +114,7 @@ pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::vectors;
 
     /// Vigna's splitmix64: the same bits in every run of a test.
     pub(crate) struct Seeded(pub(crate) u64);
@@ -129,8 +130,7 @@ pub(crate) mod tests {
 
     /// Cases worked out elsewhere: epsilon, probabilities of 0 to 5, variance, mean size.
     pub(crate) fn vectors() -> Value {
-        let text = include_str!("../../../vectors/privacy.json");
-        serde_json::from_str(text).unwrap()
+        vectors::read("privacy.json")
     }
 
     fn draws(epsilon: f64, count: usize) -> Vec<i64> {
@@ -145,12 +145,7 @@ pub(crate) mod tests {
         for case in vectors()["geometric"].as_array().unwrap() {
             let epsilon = case["epsilon"].as_f64().unwrap();
             let found = draws(epsilon, DRAWS);
-            let p: Vec<f64> = case["pmf_0_to_5"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|p| p.as_f64().unwrap())
-                .collect();
+            let p = vectors::numbers(&case["pmf_0_to_5"]);
             // Eleven cells, -5 to 5, and all others together.
             let exact = (-5i64..=5).map(|k| (k, p[k.unsigned_abs() as usize]));
             let mut rest = (1.0, 0.0);
