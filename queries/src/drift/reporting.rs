@@ -60,8 +60,8 @@ pub(super) fn of_known<'a>(key: &SeriesKey, lanes: &'a [Lane]) -> Cow<'a, [Lane]
     Cow::Owned(counted.collect())
 }
 
-/// Whether a bet is held: of devices only the one that fewer report. A fleet that grows, or in which
-/// for once nobody is silent, is no drift.
+/// Whether a bet is held: of devices only the one that fewer report. A fleet that grows, or in
+/// which for once nobody is silent, is no drift.
 pub(super) fn is_held(reference: &Reference, stream: &Stream, more: bool) -> bool {
     let reporting = matches!(stream, Stream::Category { name } if name == REPORTING);
     reference.key().metric != DEVICES_REPORTING || (reporting && !more)
