@@ -151,11 +151,11 @@ impl Writer {
     ) -> Option<Option<Offer>> {
         let wait = match state {
             State::Full(_) => FULL_TICK,
-            _ if self.rows.is_empty() => return queue.blocking_recv().map(Some),
-            _ => self
-                .settings
-                .seal_after
-                .saturating_sub(self.opened.elapsed()),
+            State::Good if !self.rows.is_empty() => {
+                let open = self.opened.elapsed();
+                self.settings.seal_after.saturating_sub(open)
+            }
+            State::Good | State::Broken => return queue.blocking_recv().map(Some),
         };
         let next = async { tokio::time::timeout(wait, queue.recv()).await };
         match alarm.block_on(next) {
