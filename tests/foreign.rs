@@ -86,6 +86,7 @@ fn nothing_was_overheard(house: &House) {
 #[test]
 fn python_sends_in_every_way_it_can() {
     let modules = [
+        "opentelemetry.exporter.otlp.json.http",
         "opentelemetry.exporter.otlp.proto.http",
         "opentelemetry.exporter.otlp.proto.grpc",
     ];
@@ -101,8 +102,8 @@ fn python_sends_in_every_way_it_can() {
         .unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaints}\n{}", house.log());
-    // Two protocols, delta and cumulative, explicit and exponential.
-    stored_is_what_was_reported(&house, &String::from_utf8_lossy(&output.stdout), 8);
+    // gRPC, JSON and protobuf over HTTP; delta and cumulative; explicit and exponential.
+    stored_is_what_was_reported(&house, &String::from_utf8_lossy(&output.stdout), 12);
     found_on_the_command_line(&house);
 }
 
@@ -120,7 +121,6 @@ fn javascript_sends_in_every_way_it_can() {
         .unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaints}\n{}", house.log());
-    // Also JSON over HTTP, which Python's SDK cannot.
     stored_is_what_was_reported(&house, &String::from_utf8_lossy(&output.stdout), 12);
 }
 
@@ -136,7 +136,7 @@ fn found_on_the_command_line(house: &House) {
     ]);
     assert!(succeeded, "{printed}");
     assert!(
-        printed.contains("app.latency") && printed.contains("120"),
+        printed.contains("app.latency") && printed.contains("180"),
         "{printed}"
     );
 }

@@ -9,6 +9,8 @@ import argparse
 import json
 import sys
 
+from opentelemetry.exporter.otlp.json.http.metric_exporter import OTLPMetricExporter as JsonMetrics
+from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter as JsonSpans
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -94,9 +96,10 @@ def metric_exporter(args, protocol, temporality, shape):
     }
     if protocol == "grpc":
         return GrpcMetrics(endpoint=args.grpc, insecure=True, timeout=20, **choices)
-    return HttpMetrics(
-        endpoint=f"{args.http}/v1/metrics", timeout=20, compression=Compression.Gzip, **choices
-    )
+    endpoint = f"{args.http}/v1/metrics"
+    if protocol == "json":
+        return JsonMetrics(endpoint=endpoint, timeout=20, **choices)
+    return HttpMetrics(endpoint=endpoint, timeout=20, compression=Compression.Gzip, **choices)
 
 
 def send_metrics(args, protocol, temporality, shape):
@@ -121,12 +124,15 @@ def send_metrics(args, protocol, temporality, shape):
     return {service: reported.totals}
 
 
+def span_exporter(args, protocol):
+    if protocol == "grpc":
+        return GrpcSpans(endpoint=args.grpc, insecure=True, timeout=20)
+    endpoint = f"{args.http}/v1/traces"
+    return (JsonSpans if protocol == "json" else HttpSpans)(endpoint=endpoint, timeout=20)
+
+
 def send_spans(args, protocol):
-    exporter = (
-        GrpcSpans(endpoint=args.grpc, insecure=True, timeout=20)
-        if protocol == "grpc"
-        else HttpSpans(endpoint=f"{args.http}/v1/traces", timeout=20)
-    )
+    exporter = span_exporter(args, protocol)
     service = f"python-{protocol}"
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -150,7 +156,7 @@ def send_spans(args, protocol):
 def main():
     args = arguments()
     metrics, spans = {}, {}
-    for protocol in ["grpc", "http"]:
+    for protocol in ["grpc", "json", "protobuf"]:
         for temporality in TEMPORALITIES:
             for shape in ["explicit", "exponential"]:
                 metrics |= send_metrics(args, protocol, temporality, shape)
