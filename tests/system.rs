@@ -23,6 +23,7 @@ mod observe;
 mod one_batch;
 mod pages;
 mod pressure;
+mod references;
 mod small_groups;
 mod under_load;
 

@@ -4,6 +4,7 @@
 //! [`Refusal`]. Every route asks `access` for a role first. Never: decisions; those are made in
 //! `control`, `watch` and `alert`.
 
+mod references;
 pub(crate) mod refusal;
 mod sql;
 mod verdict;
@@ -30,9 +31,9 @@ use crate::{
         credentials::{self, CredentialError},
     },
     clock::{Clock as _, SystemClock},
-    control::{Control, ControlError, FreezeRequest},
+    control::{Control, References},
     database::{
-        Database, DatabaseError, PAGE_ROWS_MAX, outbox, references,
+        Database, DatabaseError, PAGE_ROWS_MAX, outbox,
         verdicts::{self, Wanted},
     },
     observe::Observer,
@@ -50,6 +51,7 @@ const PAGE_ROWS: u32 = 100;
 pub(crate) struct ApiState {
     pub(crate) access: Arc<Access>,
     pub(crate) control: Arc<Control>,
+    pub(crate) references: References,
     pub(crate) database: Database,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: StoreHealth,
@@ -60,7 +62,7 @@ pub(crate) struct ApiState {
 pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/v1/sql", post(sql::answer))
-        .route("/api/v1/references", get(list_references).post(freeze))
+        .merge(references::router())
         .route("/api/v1/verdicts", get(list_verdicts))
         .route("/api/v1/deliveries", get(list_deliveries))
         .route("/api/v1/devices/erase", post(erase))
@@ -92,22 +94,6 @@ struct Verdicts {
     verdicts: Vec<VerdictJson>,
 }
 
-async fn freeze(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Result<Json<FreezeRequest>, JsonRejection>,
-) -> Result<Response, Refusal> {
-    let actor = state.access.require(&headers, Role::Operator)?;
-    let Json(request) = body?;
-    let answer = state.control.freeze(&request, &actor).await?;
-    // Too little for any reference is an answer, and not the one that was asked for.
-    let status = match answer.references.is_empty() {
-        true => StatusCode::UNPROCESSABLE_ENTITY,
-        false => StatusCode::OK,
-    };
-    Ok((status, Json(answer)).into_response())
-}
-
 /// Which device.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,20 +118,6 @@ async fn erase(
     state.access.refresh().await?;
     let gone = credentials::files_gone_by(now_us);
     Ok((StatusCode::ACCEPTED, Json(json!({ "files_gone_by": gone }))).into_response())
-}
-
-async fn list_references(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Result<Response, Refusal> {
-    state.access.require(&headers, Role::Viewer)?;
-    let limit = limit(page?.limit)?;
-    let frozen = state
-        .database
-        .transact(move |t| references::list(t, limit))
-        .await?;
-    Ok(Json(json!({ "references": frozen })).into_response())
 }
 
 async fn list_verdicts(
@@ -229,19 +201,6 @@ fn limit(asked: Option<u32>) -> Result<u32, Refusal> {
 impl From<DatabaseError> for Refusal {
     fn from(error: DatabaseError) -> Self {
         Self::internal(&error)
-    }
-}
-
-impl From<ControlError> for Refusal {
-    fn from(error: ControlError) -> Self {
-        match error {
-            ControlError::Span { .. } => Self::malformed(error),
-            ControlError::Nothing { .. } => Self::new(StatusCode::NOT_FOUND, "nothing", error),
-            ControlError::Reference { .. } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "reference", error)
-            }
-            ControlError::Lanes(_) | ControlError::Database(_) => Self::internal(&error),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod backtest;
 mod device;
 mod keeping;
+mod reference;
 mod serve;
 mod sql;
 mod token;
@@ -34,6 +35,9 @@ enum Command {
     /// Give devices tokens of their own, and take them away.
     #[command(subcommand)]
     Device(device::Device),
+    /// Make, show, pin, compare and retire what series are held against.
+    #[command(subcommand)]
+    Reference(reference::Reference),
 }
 
 impl Cli {
@@ -44,6 +48,7 @@ impl Cli {
             Command::Backtest(backtest) => backtest.run(),
             Command::Token(token) => token.run(),
             Command::Device(device) => device.run(),
+            Command::Reference(reference) => reference.run(),
         };
         result.unwrap_or_else(|error| {
             complain(&error);

@@ -246,7 +246,7 @@ impl Rooms {
             control: Arc::new(Pages {
                 access: Arc::clone(&access),
                 clock: Arc::clone(&clock),
-                database: database.clone(),
+                references: control.references(),
             }),
             lane_us: settings.cadence.lane_us,
             lateness_us: settings.cadence.lateness_us,
@@ -254,6 +254,7 @@ impl Rooms {
         };
         let api = ApiState {
             access: Arc::clone(&access),
+            references: control.references(),
             control: Arc::new(control),
             database: database.clone(),
             engine,

@@ -1,99 +1,142 @@
-//! Changes that people ask for. So far: freezing references.
+//! Changes that people ask for: making references, and saying which of them are in force.
 //!
-//! In: a request and the actor whose role was checked at the door. Out: what was done, as an
-//! answer and as an entry in the audit log, written in the same transaction. Never: roles (that is
-//! `access`), HTTP (that is `api`).
+//! In: a request and an actor whose role was checked at the door. Out: what was done, as an answer
+//! and as entries in the audit, written in the same transaction. Never: roles (that is `access`),
+//! HTTP (that is `api`).
+//!
+//! | file | does |
+//! |---|---|
+//! | `request.rs` | which lanes a wish means (pure) |
+//! | `making.rs` | lanes to references |
+//! | `kept.rs` | lists, shows, pins, retires, compares |
+//! | `file.rs` | a reference as a file, out and in |
 
-use std::sync::Arc;
+mod file;
+mod kept;
+mod making;
+mod request;
+
+use std::{path::Path, sync::Arc};
 
 use fathomline_queries::{
-    drift::{Lane, Policy, Reference, SeriesKey},
-    published,
+    committed::{self, OpenError},
+    engine::EngineLimits,
+    published::Publication,
 };
-use serde::{Deserialize, Serialize};
+use rusqlite::Transaction;
+use serde::Serialize;
 
+pub use self::{
+    kept::{Comparison, Imported, KeptError, Listed, References, Shown, StreamPair},
+    request::CreateRequest,
+};
 use crate::{
-    access::Actor,
-    clock::Clock,
+    clock::{Clock, SystemClock},
+    config::Config,
     database::{
-        Database, DatabaseError,
-        audit::{self, AuditEntry},
-        references::{self, Frozen},
+        self, Database, DatabaseError,
+        references::{self, ReferenceRow},
     },
     watch::{
-        Cadence, WatchSettings,
-        lanes::{Asked, LaneSource, LanesError, SeriesLanes},
-        schedule::Span,
+        WatchSettings,
+        lanes::{LaneSource, LanesError},
+        tables::EngineLanes,
     },
 };
+pub(crate) use kept::decode;
+use making::{Made, Maker};
 
-/// Four weeks of minute lanes; a reference needs no more, and the answer must fit into memory.
-const LANES_MAX: i64 = 40_320;
-/// A reference travels with verdicts and pages.
-const REFERENCE_BYTES_MAX: usize = 64 << 10;
-
-/// Which series to freeze, over which span.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FreezeRequest {
-    pub(crate) service: Option<String>,
-    pub(crate) model: String,
-    pub(crate) version: Option<String>,
-    /// Lanes that lie wholly within the span are used.
-    pub(crate) from_us: i64,
-    pub(crate) to_us: i64,
-}
+/// A reference made long ago is not held against everything since: judging begins at its end, or so
+/// long before it was made. Older lanes are for reports.
+const BACKLOG_MAX_US: i64 = 48 * 3_600 * 1_000_000;
 
 /// What became of each series in the span.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct FreezeAnswer {
-    pub(crate) references: Vec<Frozen>,
-    pub(crate) shortfalls: Vec<Missing>,
+pub struct CreateAnswer {
+    /// References that were made.
+    pub references: Vec<ReferenceRow>,
+    /// Series without one.
+    pub shortfalls: Vec<Missing>,
 }
 
 /// A series that has too little for a reference, and how much it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Missing {
-    pub(crate) series: String,
+pub struct Missing {
+    /// Id of the series.
+    pub series: String,
     /// The series in words.
-    pub(crate) name: String,
-    pub(crate) shortfall: String,
+    pub name: String,
+    /// What it lacks.
+    pub shortfall: String,
 }
 
-/// Why nothing was frozen.
+/// Why nothing was made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ControlError {
+pub enum ControlError {
+    /// The wish is not clear.
+    #[error("cannot make a reference: {0}")]
+    Request(String),
+    /// The span cannot be used.
     #[error("cannot freeze the span from {from_us} to {to_us}: {why}")]
     Span {
+        /// Its begin.
         from_us: i64,
+        /// Its end.
         to_us: i64,
+        /// What is wrong with it.
         why: String,
     },
+    /// There are no lanes.
     #[error(
         "no watched series of model {model:?} has a lane between {from_us} and {to_us}; check model, version and span against GET /api/v1/verdicts"
     )]
     Nothing {
+        /// Of which model.
         model: String,
+        /// From when.
         from_us: i64,
+        /// To when.
         to_us: i64,
     },
+    /// Rows cannot be read.
     #[error("cannot read the lanes of the span: {0}")]
     Lanes(LanesError),
+    /// A reference is too large.
     #[error("cannot keep the reference of {name}: {why}")]
-    Reference { name: String, why: String },
+    Reference {
+        /// The series in words.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The tables lie where only their collector reads them.
+    #[error(
+        "cannot read tables outside of the data folder; ask the collector itself: POST /api/v1/references"
+    )]
+    Elsewhere,
+    /// The folder holds no references.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Kept(#[from] KeptError),
+    /// The folder's tables cannot be read.
+    #[error(transparent)]
+    Tables(#[from] OpenError),
+    /// The database failed; its message says what to do.
+    #[error("{0}")]
+    Database(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Carries changes out.
+impl From<DatabaseError> for ControlError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// Makes references.
 pub(crate) struct Control {
     database: Database,
     lanes: Arc<dyn LaneSource>,
     clock: Arc<dyn Clock>,
-    cadence: Cadence,
-    metrics: Vec<String>,
-    policy: Policy,
-    min_devices: u32,
+    settings: WatchSettings,
 }
 
 impl Control {
@@ -107,200 +150,116 @@ impl Control {
             database,
             lanes,
             clock,
-            cadence: settings.cadence,
-            metrics: settings.metrics.clone(),
-            policy: settings.policy.clone(),
-            min_devices: settings.min_devices,
+            settings: settings.clone(),
         }
     }
 
-    /// Freezes a reference for every watched series of the request, and puts it in force. A series
-    /// with too little is left as it was and named with its shortfall.
-    pub(crate) async fn freeze(
+    /// Those that are kept.
+    pub(crate) fn references(&self) -> References {
+        References::new(self.database.clone(), Arc::clone(&self.clock))
+    }
+
+    /// Makes a reference for every watched series of the request, and puts it in force if that is
+    /// asked for. A series with too little is left as it was and named with its shortfall.
+    pub(crate) async fn create(
         &self,
-        request: &FreezeRequest,
-        actor: &Actor,
-    ) -> Result<FreezeAnswer, ControlError> {
+        request: &CreateRequest,
+        actor: &str,
+    ) -> Result<CreateAnswer, ControlError> {
         let now_us = self.clock.now_us();
-        let span = whole_lanes(request, self.cadence, now_us)?;
-        let asked = Asked {
-            span,
-            lane_us: self.cadence.lane_us,
-            metrics: &self.metrics,
+        let maker = Maker {
+            database: &self.database,
+            lanes: self.lanes.as_ref(),
+            settings: &self.settings,
+            request,
+            span: request.span(self.settings.cadence, now_us)?,
         };
-        let mut lanes = self.lanes.lanes(asked).await.map_err(ControlError::Lanes)?;
-        lanes.retain(|key, lanes| request.wants(key) && !lanes.is_empty());
-        if lanes.is_empty() {
-            return Err(ControlError::Nothing {
-                model: request.model.clone(),
-                from_us: span.from_us,
-                to_us: span.to_us,
-            });
-        }
-        for (key, lanes) in &mut lanes {
-            keep_what_is_shown(lanes, &key.metric, self.min_devices);
-        }
-        let policy = self.policy.clone();
-        let freeze = move || freeze_all(&lanes, &policy);
-        let frozen = tokio::task::spawn_blocking(freeze).await;
-        let (bodies, shortfalls) = frozen.map_err(|_| DatabaseError::Stopped)??;
-        let made = bodies
-            .into_iter()
-            .map(|body| body.frozen(span, now_us, actor))
-            .collect();
-        let references = self.store(made, request, actor, now_us).await?;
-        Ok(FreezeAnswer {
+        let Made {
             references,
+            shortfalls,
+        } = maker.make().await?;
+        let mut made = vec![];
+        for (reference, excluded) in &references {
+            let made_from = request.made_from();
+            let row = kept::row(reference, now_us, actor);
+            // What is kept of a version, or was of some weeks, may begin later than what was asked.
+            let (from_us, to_us) = match made_from {
+                "span" => (maker.span.from_us, maker.span.to_us),
+                _ => (row.from_us, row.to_us),
+            };
+            let row = ReferenceRow {
+                made_from: made_from.to_owned(),
+                from_us,
+                to_us,
+                excluded_lanes: i64::try_from(*excluded).unwrap_or(i64::MAX),
+                ..row
+            };
+            made.push((row, making::encode(reference)?));
+        }
+        let (pin, actor) = (request.pin, actor.to_owned());
+        let work = move |t: &Transaction<'_>| {
+            let keep = |(row, body)| keep(t, row, body, pin.then_some(actor.as_str()));
+            made.into_iter()
+                .map(keep)
+                .collect::<database::Result<Vec<_>>>()
+        };
+        Ok(CreateAnswer {
+            references: self.database.transact(work).await?,
             shortfalls,
         })
     }
+}
 
-    async fn store(
-        &self,
-        made: Vec<(Frozen, Vec<u8>)>,
-        request: &FreezeRequest,
-        actor: &Actor,
-        now_us: i64,
-    ) -> Result<Vec<Frozen>, ControlError> {
-        if made.is_empty() {
-            return Ok(Vec::new());
-        }
-        let hashes: Vec<&str> = made
-            .iter()
-            .map(|(frozen, _)| frozen.hash.as_str())
-            .collect();
-        let detail = serde_json::json!({
-            "from_us": request.from_us,
-            "to_us": request.to_us,
-            "references": hashes,
-        });
-        let entry = AuditEntry {
-            time_us: now_us,
-            actor: actor.name.clone(),
-            action: "reference.freeze",
-            subject: request.model.clone(),
-            detail: detail.to_string(),
-        };
-        let work = move |t: &rusqlite::Transaction<'_>| {
-            for (frozen, body) in &made {
-                references::freeze(t, frozen, body)?;
-            }
-            audit::record(t, &entry)?;
-            Ok(made.into_iter().map(|(frozen, _)| frozen).collect())
-        };
-        Ok(self.database.transact(work).await?)
+/// Keeps what was made, puts it in force if somebody `pins` it, and writes down who made it.
+fn keep(
+    transaction: &Transaction<'_>,
+    row: ReferenceRow,
+    body: Vec<u8>,
+    pins: Option<&str>,
+) -> database::Result<ReferenceRow> {
+    let now_us = row.created_us;
+    let detail = serde_json::json!({
+        "name": row.name, "made_from": row.made_from, "level": row.level, "season": row.season,
+        "from_us": row.from_us, "to_us": row.to_us, "excluded_lanes": row.excluded_lanes,
+        "pinned": pins.is_some(),
+    });
+    references::keep(transaction, &row, &body)?;
+    if let Some(by) = pins {
+        let judged_from_us = row.to_us.max(now_us.saturating_sub(BACKLOG_MAX_US));
+        references::put_in_force(transaction, &row, by, now_us, judged_from_us)?;
     }
+    kept::note(
+        transaction,
+        (&row.created_by, now_us),
+        "reference.create",
+        &row.hash,
+        &detail,
+    )?;
+    let stored = references::begin_with(transaction, &row.hash)?;
+    Ok(stored.into_iter().next().unwrap_or(row))
 }
 
-impl FreezeRequest {
-    fn wants(&self, key: &SeriesKey) -> bool {
-        let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
-        key.model == self.model
-            && same(&self.service, &key.service)
-            && same(&self.version, &key.version)
+/// Makes references from the committed rows of a data folder, whether its collector runs or not.
+///
+/// # Errors
+/// When the folder cannot be read, or the request is none.
+pub async fn create_in(
+    data_folder: &Path,
+    config: &Config,
+    request: &CreateRequest,
+    actor: &str,
+) -> Result<CreateAnswer, ControlError> {
+    let references = References::open(data_folder)?;
+    if config.store.tables.is_some() {
+        return Err(ControlError::Elsewhere);
     }
-}
-
-/// References are drawn beside what is published. One that held the lanes of few devices as well
-/// would tell of them by what it has more, so it is made of the others, where there are any. Where
-/// there are none, its own number of devices keeps it from being drawn.
-fn keep_what_is_shown(lanes: &mut Vec<Lane>, metric: &str, min_devices: u32) {
-    let shown = |lane: &Lane| published::shows(min_devices, metric, lane.devices);
-    if lanes.iter().any(shown) {
-        lanes.retain(shown);
-    }
-}
-
-/// The closed lanes that lie wholly within the request's span.
-fn whole_lanes(
-    request: &FreezeRequest,
-    cadence: Cadence,
-    now_us: i64,
-) -> Result<Span, ControlError> {
-    let closed_us = cadence.closed_until(now_us);
-    // Nobody's lanes are that far away, and no arithmetic on them overflows.
-    let clamped = |us: i64| us.clamp(i64::MIN / 4, i64::MAX / 4);
-    let span = Span {
-        from_us: cadence.ceil(clamped(request.from_us)),
-        to_us: cadence.floor(clamped(request.to_us)).min(closed_us),
-    };
-    let lanes = span.to_us.saturating_sub(span.from_us) / cadence.lane_us;
-    let why = if request.to_us <= request.from_us {
-        "it ends before it begins".to_owned()
-    } else if lanes < 1 {
-        format!("it holds no whole lane that has closed; lanes have closed up to {closed_us}")
-    } else if lanes > LANES_MAX {
-        format!("it holds {lanes} lanes and {LANES_MAX} are allowed; choose a shorter one")
-    } else {
-        return Ok(span);
-    };
-    Err(ControlError::Span {
-        from_us: request.from_us,
-        to_us: request.to_us,
-        why,
-    })
-}
-
-/// A frozen reference that is not stored yet.
-struct Body {
-    hash: String,
-    key: SeriesKey,
-    records: i64,
-    bytes: Vec<u8>,
-}
-
-impl Body {
-    fn frozen(self, span: Span, now_us: i64, actor: &Actor) -> (Frozen, Vec<u8>) {
-        let frozen = Frozen {
-            hash: self.hash,
-            series: self.key.id(),
-            name: self.key.to_string(),
-            records: self.records,
-            from_us: span.from_us,
-            to_us: span.to_us,
-            created_us: now_us,
-            created_by: actor.name.clone(),
-        };
-        (frozen, self.bytes)
-    }
-}
-
-fn freeze_all(
-    lanes: &SeriesLanes,
-    policy: &Policy,
-) -> Result<(Vec<Body>, Vec<Missing>), ControlError> {
-    let (mut bodies, mut shortfalls) = (Vec::new(), Vec::new());
-    for (key, lanes) in lanes {
-        match Reference::freeze(key.clone(), lanes, policy) {
-            Ok(reference) => bodies.push(body(key, &reference)?),
-            Err(shortfall) => shortfalls.push(Missing {
-                series: key.id(),
-                name: key.to_string(),
-                shortfall: shortfall.to_string(),
-            }),
-        }
-    }
-    Ok((bodies, shortfalls))
-}
-
-fn body(key: &SeriesKey, reference: &Reference) -> Result<Body, ControlError> {
-    let failed = |why: String| ControlError::Reference {
-        name: key.to_string(),
-        why,
-    };
-    let bytes = postcard::to_allocvec(reference).map_err(|error| failed(error.to_string()))?;
-    if bytes.len() > REFERENCE_BYTES_MAX {
-        return Err(failed(format!(
-            "it takes {} bytes and {REFERENCE_BYTES_MAX} are allowed; choose a shorter span",
-            bytes.len()
-        )));
-    }
-    Ok(Body {
-        hash: reference.hash(),
-        key: key.clone(),
-        records: i64::try_from(reference.count()).unwrap_or(i64::MAX),
-        bytes,
-    })
+    // Judging needs small groups as they are; what is shown of them is decided where it is shown.
+    let (limits, publication) = (EngineLimits::default(), Publication::everything());
+    let engine = committed::open(data_folder, limits, publication).await?;
+    let lanes = Arc::new(EngineLanes(Arc::new(engine)));
+    let clock = Arc::new(SystemClock);
+    let control = Control::new(references.database(), lanes, clock, &config.watch);
+    control.create(request, actor).await
 }
 
 #[cfg(test)]

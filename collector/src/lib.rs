@@ -18,6 +18,7 @@
 //! | `watch` | where data is judged: lanes to verdicts |
 //! | `alert` | who is told: one signed webhook a change of state |
 //! | `control` | changes that people ask for, through `access` |
+//! | `references` | the same for references, for programs |
 //! | `access` | who may do what; which names this server answers to |
 //! | `observe` | what the collector says of itself: `/metrics` and a log line a hand-off |
 //! | `api` | the HTTP API |
@@ -44,6 +45,7 @@ mod listener;
 mod observe;
 mod pages;
 mod receiver;
+pub mod references;
 mod sentence;
 mod store;
 mod watch;

@@ -5,21 +5,26 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
-use fathomline_dashboard::{Control, ControlError, Refused};
+use fathomline_dashboard::{Act, Citing, Control, ControlError, Done, KeptReference, Refused};
 use fathomline_queries::drift::Reference;
 
 use crate::{
     access::{Access, Denied, Role},
     clock::Clock,
-    database::{Database, references},
+    control::{Listed, References},
+    database::{audit, references},
 };
 
 /// The collector, as its pages see it.
 pub(crate) struct Pages {
     pub(crate) access: Arc<Access>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) database: Database,
+    pub(crate) references: References,
 }
+
+/// References and acts on one page; the API has them all.
+const PAGE_ROWS: u32 = 200;
+const ACTS: u32 = 20;
 
 #[async_trait]
 impl Control for Pages {
@@ -41,22 +46,64 @@ impl Control for Pages {
     }
 
     async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError> {
-        let hash = hash.to_owned();
-        let read = self.database.transact(move |t| references::find(t, &hash));
-        let Some(body) = read.await.map_err(|error| ControlError(error.into()))? else {
-            return Ok(None);
+        let found = self.references.find(hash).await;
+        found.map_err(|error| ControlError(error.into()))
+    }
+
+    async fn references(&self) -> Result<Vec<KeptReference>, ControlError> {
+        let listed = self.references.list(PAGE_ROWS).await;
+        let listed = listed.map_err(|error| ControlError(error.into()))?;
+        Ok(listed.into_iter().map(kept).collect())
+    }
+
+    async fn acts(&self) -> Result<Vec<Act>, ControlError> {
+        let acts = self.references.acts(ACTS).await;
+        let acts = acts.map_err(|error| ControlError(error.into()))?;
+        let act = |act: audit::Act| Act {
+            done: Done {
+                time_us: act.time_us,
+                by: act.actor,
+            },
+            action: act.action,
+            reference: act.subject,
         };
-        let reference = postcard::from_bytes(&body);
-        reference
-            .map(Some)
-            .map_err(|error| ControlError(error.into()))
+        Ok(acts.into_iter().map(act).collect())
+    }
+}
+
+fn kept(Listed { row, cited_by }: Listed) -> KeptReference {
+    let done = |time_us: Option<i64>, by: Option<String>| {
+        let by = by.unwrap_or_default();
+        time_us.map(|time_us| Done { time_us, by })
+    };
+    let citing = |citing: references::Citing| Citing {
+        series: citing.series,
+        name: citing.name,
+    };
+    KeptReference {
+        hash: row.hash,
+        name: row.name,
+        level: row.level,
+        season: row.season,
+        made_from: row.made_from,
+        records: row.records,
+        from_us: row.from_us,
+        to_us: row.to_us,
+        excluded_lanes: row.excluded_lanes,
+        created: Done {
+            time_us: row.created_us,
+            by: row.created_by,
+        },
+        in_force: done(row.in_force_since_us, row.in_force_by),
+        retired: done(row.retired_us, row.retired_by),
+        cited_by: cited_by.into_iter().map(citing).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{access::Rules, clock::SystemClock};
+    use crate::{access::Rules, clock::SystemClock, database::Database};
 
     #[tokio::test]
     async fn an_unknown_reference_is_none_and_a_wrong_token_may_not_look() {
@@ -66,7 +113,7 @@ mod tests {
         let pages = Pages {
             access: Arc::new(access),
             clock: Arc::new(SystemClock),
-            database,
+            references: References::new(database, Arc::new(SystemClock)),
         };
         assert_eq!(pages.reference("none").await.unwrap(), None);
         let mut headers = HeaderMap::new();

@@ -22,6 +22,78 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// When the collector cannot read what it stored.
     async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError>;
+
+    /// References that are kept, newest first, as many as a page shows.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn references(&self) -> Result<Vec<KeptReference>, ControlError>;
+
+    /// What was done with references lately, newest first.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn acts(&self) -> Result<Vec<Act>, ControlError>;
+}
+
+/// A reference without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptReference {
+    /// Names the content.
+    pub hash: String,
+    /// The series in words.
+    pub name: String,
+    /// `variant`, `version` or `model`.
+    pub level: String,
+    /// `none`, `hour-of-day` or `hour-of-week`.
+    pub season: String,
+    /// `span`, `version`, `weeks` or `file`.
+    pub made_from: String,
+    /// Records it is made of.
+    pub records: i64,
+    /// Its span, microseconds since the Unix epoch, as all times here.
+    pub from_us: i64,
+    /// The end of its span.
+    pub to_us: i64,
+    /// Lanes that were left out because an incident was open.
+    pub excluded_lanes: i64,
+    /// Who made it.
+    pub created: Done,
+    /// Who put it in force; none while it is not.
+    pub in_force: Option<Done>,
+    /// Who retired it.
+    pub retired: Option<Done>,
+    /// Series whose newest verdict cites it.
+    pub cited_by: Vec<Citing>,
+}
+
+/// Who did something, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// When.
+    pub time_us: i64,
+    /// Who.
+    pub by: String,
+}
+
+/// A series that cites a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Citing {
+    /// Id of the series.
+    pub series: String,
+    /// The series in words.
+    pub name: String,
+}
+
+/// One line of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// Who and when.
+    pub done: Done,
+    /// What, such as `reference.create`.
+    pub action: String,
+    /// Hash of the reference.
+    pub reference: String,
 }
 
 /// Why somebody may not look.

@@ -21,5 +21,5 @@ mod router;
 mod view;
 mod visit;
 
-pub use control::{Control, ControlError, Refused};
+pub use control::{Act, Citing, Control, ControlError, Done, KeptReference, Refused};
 pub use router::{Dashboard, router};

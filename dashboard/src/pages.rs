@@ -8,6 +8,7 @@ mod evidence;
 pub(crate) mod failure;
 pub(crate) mod fleet;
 pub(crate) mod happened;
+pub(crate) mod references;
 pub(crate) mod series;
 
 use askama::Template;

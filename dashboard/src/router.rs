@@ -44,6 +44,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/", get(pages::fleet::show))
         .route("/drift", get(pages::drift::show))
         .route("/drift/{series}", get(pages::series::show))
+        .route("/references", get(pages::references::show))
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::failure::nothing_here)
         .layer(middleware::map_response(with_headers))

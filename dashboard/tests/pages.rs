@@ -59,6 +59,42 @@ async fn a_series_of_categories_without_a_reference() {
 }
 
 #[tokio::test]
+async fn what_series_are_held_against_and_two_of_them_compared() {
+    let [first, second] = golden::hashes();
+    let path = format!("/references?first={first}&second={second}");
+    insta::assert_snapshot!(page(&path).await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_says_why() {
+    let [first, _] = golden::hashes();
+    for (path, status, says) in [
+        (
+            format!("/references?first={first}"),
+            400,
+            "choose two references",
+        ),
+        (
+            format!("/references?first={first}&second=abcdef012345"),
+            404,
+            "there is no reference",
+        ),
+        (
+            "/references?first=%3Cb%3E&second=x".to_owned(),
+            404,
+            "choose two of the list",
+        ),
+    ] {
+        let (found, html) = get(&golden::router(), &path).await;
+        assert_eq!(found, status, "{path}: {html}");
+        assert!(
+            html.contains(says) && !html.contains("<b>"),
+            "{path}: {html}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn links_keep_the_range_and_reloading_can_be_stopped() {
     let fleet = page("/?from=now-1h&to=now&refresh=5").await;
     assert!(fleet.contains(r#"<meta http-equiv="refresh" content="5">"#));

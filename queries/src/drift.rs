@@ -7,6 +7,7 @@
 //! | `lane.rs` | what a series did in one lane |
 //! | `policy.rs` | what an operator may choose |
 //! | `stream.rs` | exceedance and category streams of a reference |
+//! | `bins.rs` | bins that are frozen with a reference |
 //! | `reference.rs` | what it was: frozen, named by its hash |
 //! | `observed.rs` | what the streams see of a lane |
 //! | `bets.rs` | bets against the reference at one width of lanes |
@@ -24,6 +25,7 @@
 
 mod backtest;
 mod bets;
+mod bins;
 mod detector;
 mod lane;
 mod observed;
@@ -40,12 +42,13 @@ mod verdict;
 use observed::Observed;
 
 pub use backtest::{Backtest, Judge, Judged, Page};
+pub use bins::Bins;
 pub use detector::Detector;
 pub use lane::{Lane, Summary};
 pub use policy::Policy;
-pub use reference::{Reference, Shortfall};
+pub use reference::{Making, REFERENCE_BYTES_MAX, Reference, Shortfall};
 pub use reporting::{DEVICES_REPORTING, devices_reporting, nobody_reporting};
 pub use rule::{Rule, ks_p};
-pub use series::SeriesKey;
+pub use series::{Level, SeriesKey};
 pub use stream::Stream;
 pub use verdict::{Direction, Distances, Leading, Verdict, VerdictState, Wide};

@@ -6,12 +6,14 @@
 //! | `bins.rs` | reference-quantile bins, two histograms on common buckets |
 //! | `distance.rs` | PSI, Jensen-Shannon, Hellinger, KS, Wasserstein, chi-square |
 //! | `evidence.rs` | log e-values of exceedance shares, e-CUSUM, e-BH |
+//! | `season.rs` | expected shares by hour of day or week |
 //!
 //! `ln` and `exp` come from the pure-Rust `libm`, so that a score has the same bits everywhere.
 
 mod bins;
 mod distance;
 mod evidence;
+mod season;
 
 pub use bins::{Aligned, bin, reference_cuts};
 pub use distance::{
@@ -21,3 +23,4 @@ pub use distance::{
 pub use evidence::{
     Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, e_bh, ln_mean, log_e_values,
 };
+pub use season::{Season, SeasonWindow, SeasonalShares};

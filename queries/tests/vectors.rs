@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use fathomline_queries::stats::{
-    Accumulators, Aligned, Expectation, bin, chi_square, e_bh, hellinger, jensen_shannon,
-    jensen_shannon_distance, ks, log_e_values, psi, psi_expected_without_drift, reference_cuts,
-    wasserstein,
+    Accumulators, Aligned, Expectation, Season, SeasonWindow, bin, chi_square, e_bh, hellinger,
+    jensen_shannon, jensen_shannon_distance, ks, log_e_values, psi, psi_expected_without_drift,
+    reference_cuts, wasserstein,
 };
 use fathomline_wire::histogram::{Buckets, ExponentialHistogram, Parts};
 use serde_json::Value;
@@ -204,4 +204,43 @@ fn series_that_moved_together_are_found_as_written() {
     // Tests that did not happen count as well, and so do their values of nothing.
     assert_eq!(e_bh(&[100.0_f64.ln(), f64::NEG_INFINITY], 4, 0.1), [0]);
     assert_eq!(e_bh(&[100.0_f64.ln()], 11, 0.1), [0_usize; 0]);
+}
+
+#[test]
+fn the_reference_by_hour_of_the_week_agrees() {
+    const MINUTE_US: f64 = 60e6;
+    let model = vectors("reference_model.json");
+    let counts = counts(&model, "n");
+    // 2026-11-23 was a Monday.
+    let begin_us = 1_795_392_000_000_000_i64;
+    for stream in 0..2 {
+        let events = list(&model, "x")
+            .iter()
+            .map(|x| x[stream].as_f64().unwrap());
+        let window = |(hour, (events, count)): (i64, (f64, &u64))| SeasonWindow {
+            middle_us: begin_us + hour * 3_600_000_000 + 1_800_000_000,
+            events,
+            count: *count as f64,
+        };
+        let windows: Vec<_> = (0..).zip(events.zip(&counts)).map(window).collect();
+        let learnt = Season::HourOfWeek.learn(&windows, 3_600_000_000).unwrap();
+        let close = |found: f64, expected: &Value, tolerance: f64| {
+            let expected = expected.as_f64().unwrap();
+            assert!(
+                (found - expected).abs() <= tolerance * expected.abs(),
+                "{found} against {expected}"
+            );
+        };
+        for (share, slot) in learnt.shares.iter().zip(list(&model, "slot")) {
+            close(*share, &slot[stream], 1e-9);
+        }
+        let minutes = floats(&model, "expect_minute");
+        for (minute, expected) in minutes.iter().zip(list(&model, "expect")) {
+            let at_us = begin_us + (minute * MINUTE_US) as i64;
+            let share = Season::HourOfWeek.share_at(&learnt.shares, at_us).unwrap();
+            close(share, &expected[stream], 1e-9);
+        }
+        close(learnt.overall.noise, &model["b"][stream], 1e-9);
+        close(learnt.overall.tolerance, &model["tol"][stream], 1e-9);
+    }
 }

@@ -48,6 +48,11 @@ impl Fleet {
         }
     }
 
+    /// The newest lane that has ended, counted as the others are.
+    pub(crate) fn lane_ending_now(&self) -> i64 {
+        (super::clock::now_us() - self.began_us) / LANE_US - 1
+    }
+
     /// The same, hours ago: nobody is still adding to those.
     pub(crate) fn hours_ago(self, hours: i64) -> Self {
         let began_us = self.began_us - hours * 3_600_000_000;

@@ -37,6 +37,7 @@ fn state(folder: &std::path::Path) -> ApiState {
     ApiState {
         access: Arc::new(Access::open(folder, database.clone(), Rules::default()).unwrap()),
         control: Arc::new(control),
+        references: References::new(database.clone(), Arc::new(MovedClock::at(60_000_000))),
         database,
         engine: Arc::new(
             Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap(),

@@ -1,8 +1,8 @@
-//! What commands share that change tokens and devices: the folder, waiting, and lists.
+//! What commands share that change a data folder: the folder, waiting, and lists.
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
@@ -19,6 +19,10 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) fn open(&self) -> Result<Credentials, CredentialError> {
         Credentials::open(&self.data)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.data
     }
 }
 
@@ -38,30 +42,38 @@ pub(super) trait Listed: Serialize {
 }
 
 /// Waits for one answer of the database.
-pub(super) fn wait<T>(
-    answer: impl Future<Output = Result<T, CredentialError>>,
-) -> anyhow::Result<T> {
+pub(super) fn wait<T, E>(answer: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     Ok(runtime.block_on(answer)?)
 }
 
 /// Prints rows on standard output.
 pub(super) fn list<R: Listed>(rows: &[R], shape: Shape) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let printed = match shape {
-        Shape::Table => table(&mut out, rows),
-        Shape::Json => serde_json::to_writer(&mut out, rows)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-    };
-    match printed {
+    print(|out| match shape {
+        Shape::Table => table(out, rows),
+        Shape::Json => json(out, &rows),
+    })
+}
+
+/// Writes one value as JSON.
+pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
+    writeln!(out)
+}
+
+/// Prints on standard output.
+pub(super) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    match write(&mut io::stdout().lock()) {
         // Whoever stopped reading (`head`) has what was wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
 }
 
-fn table<R: Listed>(out: &mut impl Write, rows: &[R]) -> io::Result<()> {
+pub(super) fn table<R: Listed>(out: &mut dyn Write, rows: &[R]) -> io::Result<()> {
     let head = R::COLUMNS.iter().map(|name| (*name).to_owned()).collect();
     let lines: Vec<Vec<String>> = [head]
         .into_iter()

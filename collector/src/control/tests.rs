@@ -1,10 +1,16 @@
-//! Freezing over scripted lanes.
+//! References of scripted lanes: made, pinned, retired, sent through files, compared.
+
+use fathomline_queries::{
+    drift::{Level, Policy},
+    rows::VerdictRow,
+};
+use fathomline_wire::names;
 
 use super::*;
 use crate::{
-    access::Role,
     clock::MovedClock,
-    watch::script::{LANE_US, ScriptedLanes},
+    database::verdicts,
+    watch::script::{LANE_US, ScriptedLanes, key},
 };
 
 fn control(folder: &std::path::Path) -> Control {
@@ -21,28 +27,18 @@ fn control(folder: &std::path::Path) -> Control {
     Control::new(database, Arc::new(lanes), clock, &settings)
 }
 
-fn span_us(from_us: i64, to_us: i64) -> FreezeRequest {
-    FreezeRequest {
-        from_us,
-        to_us,
-        ..span("tiny", 0, 0)
+fn span_us(from_us: i64, to_us: i64) -> CreateRequest {
+    CreateRequest {
+        from_us: Some(from_us),
+        to_us: Some(to_us),
+        ..CreateRequest::of("tiny")
     }
 }
 
-fn span(model: &str, from: i64, to: i64) -> FreezeRequest {
-    FreezeRequest {
-        service: None,
+fn span(model: &str, from: i64, to: i64) -> CreateRequest {
+    CreateRequest {
         model: model.into(),
-        version: None,
-        from_us: from * LANE_US,
-        to_us: to * LANE_US,
-    }
-}
-
-fn admin() -> Actor {
-    Actor {
-        name: "admin".into(),
-        role: Role::Admin,
+        ..span_us(from * LANE_US, to * LANE_US)
     }
 }
 
@@ -51,10 +47,7 @@ async fn the_same_span_gives_the_same_hashes_and_another_span_others() {
     let folder = tempfile::tempdir().unwrap();
     let control = control(folder.path());
     let hashes = async |to| {
-        let answer = control
-            .freeze(&span("tiny", 0, to), &admin())
-            .await
-            .unwrap();
+        let answer = control.create(&span("tiny", 0, to), "admin").await.unwrap();
         let hashes = answer.references.into_iter().map(|frozen| frozen.hash);
         hashes.collect::<Vec<_>>()
     };
@@ -81,14 +74,244 @@ async fn what_cannot_be_frozen_says_why() {
         (span("other", 0, 40), "no watched series of model \"other\""),
     ] {
         let error = control
-            .freeze(&request, &admin())
+            .create(&request, "admin")
             .await
             .unwrap_err()
             .to_string();
         assert!(error.contains(needle), "{error} lacks {needle}");
     }
-    let short = control.freeze(&span("tiny", 0, 5), &admin()).await.unwrap();
+    let short = control.create(&span("tiny", 0, 5), "admin").await.unwrap();
     assert!(short.references.is_empty());
     assert_eq!(short.shortfalls.len(), 2);
     assert!(short.shortfalls[0].shortfall.contains("5 of 20 lanes"));
+}
+
+/// What was said of the kiosks in the lane that ended at `lane`.
+fn drifting(lane: i64, since: i64) -> VerdictRow {
+    let key = key("kiosk");
+    VerdictRow {
+        time: lane * LANE_US,
+        series: key.id(),
+        service: key.service,
+        device_class: key.device_class,
+        model: key.model,
+        version: key.version,
+        variant: key.variant,
+        metric: names::OUTPUT_SURPRISAL.to_owned(),
+        revision: 0,
+        state: "drifting".to_owned(),
+        method: "test".to_owned(),
+        score: None,
+        threshold: None,
+        count: 1,
+        effective_count: None,
+        devices: 6,
+        since: Some(since * LANE_US),
+        reference: None,
+        evidence: "{}".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn lanes_of_an_incident_enter_no_reference_unless_somebody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control(folder.path());
+    let told = [drifting(20, 14), drifting(21, 14)];
+    let work = move |t: &Transaction<'_>| told.iter().try_for_each(|row| verdicts::insert(t, row));
+    control.database.transact(work).await.unwrap();
+    let kiosks = |include_incidents| CreateRequest {
+        device_class: Some("kiosk".to_owned()),
+        include_incidents,
+        ..span("tiny", 0, 50)
+    };
+    let of = async |request: &CreateRequest| {
+        let mut answer = control.create(request, "admin").await.unwrap();
+        assert_eq!(
+            (answer.references.len(), answer.shortfalls.len()),
+            (1, 0),
+            "{answer:?}"
+        );
+        answer.references.remove(0)
+    };
+    let (without, with) = (of(&kiosks(false)).await, of(&kiosks(true)).await);
+    // Lanes 15 to 21.
+    assert_eq!((without.excluded_lanes, with.excluded_lanes), (7, 0));
+    assert_eq!(with.records - without.records, 7 * 240);
+    let short = CreateRequest {
+        from_us: Some(0),
+        to_us: Some(22 * LANE_US),
+        ..kiosks(false)
+    };
+    let answer = control.create(&short, "admin").await.unwrap();
+    let missing = &answer.shortfalls[0].shortfall;
+    assert!(missing.contains("7 lanes were left out"), "{missing}");
+}
+
+#[tokio::test]
+async fn a_wish_that_names_no_lanes_says_what_to_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control(folder.path());
+    let weeks = |weeks| CreateRequest {
+        weeks: Some(weeks),
+        ..CreateRequest::of("tiny")
+    };
+    let both = CreateRequest {
+        from_us: Some(0),
+        ..weeks(1)
+    };
+    for (request, needle) in [
+        (CreateRequest::of("tiny"), "say one of"),
+        (both, "say one of"),
+        (weeks(0), "0 weeks are not 1 to 4"),
+        (weeks(5), "5 weeks are not 1 to 4"),
+    ] {
+        let error = control
+            .create(&request, "admin")
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(needle), "{error} lacks {needle}");
+    }
+    // A week of seconds is more lanes than a reference may have; a version's are cut.
+    let error = control
+        .create(&weeks(1), "admin")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("choose a shorter one"), "{error}");
+    let version = CreateRequest {
+        version: Some("1".to_owned()),
+        ..CreateRequest::of("tiny")
+    };
+    let answer = control.create(&version, "admin").await.unwrap();
+    assert_eq!(answer.references[0].made_from, "version");
+}
+
+#[tokio::test]
+async fn a_season_needs_its_days_and_a_level_takes_series_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control(folder.path());
+    let seasonal = CreateRequest {
+        season: Some(fathomline_queries::stats::Season::HourOfWeek),
+        ..span("tiny", 0, 50)
+    };
+    let answer = control.create(&seasonal, "admin").await.unwrap();
+    let missing = &answer.shortfalls[0].shortfall;
+    assert!(
+        missing.contains("0 of 14 days that its season needs"),
+        "{missing}"
+    );
+    let model = CreateRequest {
+        level: Level::Model,
+        ..span("tiny", 0, 50)
+    };
+    let answer = control.create(&model, "admin").await.unwrap();
+    let row = &answer.references[0];
+    assert_eq!(row.level, "model");
+    assert_eq!(row.series, key("kiosk").at(Level::Model).id());
+    assert!(row.name.contains("tiny * (*) on kiosk"), "{}", row.name);
+}
+
+#[tokio::test]
+async fn every_act_is_written_down_with_who_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control(folder.path());
+    let kept = control.references();
+    let unpinned = CreateRequest {
+        pin: false,
+        device_class: Some("kiosk".to_owned()),
+        ..span("tiny", 0, 40)
+    };
+    let row = control
+        .create(&unpinned, "ann")
+        .await
+        .unwrap()
+        .references
+        .remove(0);
+    assert_eq!(row.in_force_since_us, None);
+    let digits = &row.hash[..8];
+    let pinned = kept.pin(digits, "ben").await.unwrap();
+    assert_eq!(pinned.in_force_by.as_deref(), Some("ben"));
+    let file = kept.export(digits).await.unwrap();
+    assert!(
+        kept.retire(digits, "cid")
+            .await
+            .unwrap()
+            .in_force_since_us
+            .is_none()
+    );
+    let again = kept.retire(digits, "cid").await.unwrap_err().to_string();
+    assert!(again.contains("was retired before"), "{again}");
+    let imported = kept.import(&file, true, "dee").await.unwrap();
+    assert!(!imported.new && imported.row.in_force_by.as_deref() == Some("dee"));
+    let shown = kept.show(digits).await.unwrap();
+    assert_eq!(
+        shown.content.map(|content| content.hash()),
+        Some(row.hash.clone())
+    );
+    let acts: Vec<(String, String)> = shown
+        .acts
+        .into_iter()
+        .map(|act| (act.actor, act.action))
+        .collect();
+    let acts: Vec<(&str, &str)> = acts.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(
+        acts,
+        [
+            ("dee", "reference.pin"),
+            ("dee", "reference.import"),
+            ("cid", "reference.retire"),
+            ("ben", "reference.pin"),
+            ("ann", "reference.create"),
+        ]
+    );
+    assert_eq!(kept.acts(3).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_file_makes_the_same_reference_elsewhere() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (here, there) = (control(folders[0].path()), control(folders[1].path()));
+    let answer = here.create(&span("tiny", 0, 40), "admin").await.unwrap();
+    let hash = &answer.references[0].hash;
+    let file = here.references().export(hash).await.unwrap();
+    let imported = there.references().import(&file, false, "ci").await.unwrap();
+    assert!(imported.new);
+    assert_eq!(
+        (&imported.row.hash, imported.row.made_from.as_str()),
+        (hash, "file")
+    );
+    assert_eq!(imported.row.in_force_since_us, None);
+    let (a, b) = (
+        here.references().show(hash).await,
+        there.references().show(hash).await,
+    );
+    assert_eq!(a.unwrap().content, b.unwrap().content, "to the last bit");
+}
+
+#[tokio::test]
+async fn two_references_are_compared_and_names_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control(folder.path());
+    let kept = control.references();
+    let first = control.create(&span("tiny", 0, 30), "admin").await.unwrap();
+    let second = control
+        .create(&span("tiny", 30, 60), "admin")
+        .await
+        .unwrap();
+    let (first, second) = (&first.references[0].hash, &second.references[0].hash);
+    let same = kept.compare(first, first).await.unwrap();
+    assert_eq!((same.distances.psi, same.distances.ks), (0.0, 0.0));
+    let compared = kept.compare(first, second).await.unwrap();
+    assert!(compared.distances.psi_debiased < 0.02, "{compared:?}");
+    assert_eq!(compared.streams.len(), same.streams.len());
+    for (name, needle) in [
+        ("abc", "6 to 64 hexadecimal digits"),
+        ("../etc", "6 to 64 hexadecimal digits"),
+        ("000000", "there is no reference 000000"),
+        (&"a".repeat(65), "6 to 64 hexadecimal digits"),
+    ] {
+        let error = kept.show(name).await.unwrap_err().to_string();
+        assert!(error.contains(needle), "{error} lacks {needle}");
+    }
 }

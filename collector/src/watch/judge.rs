@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 
 use fathomline_queries::{
     drift::{
-        DEVICES_REPORTING, Detector, Distances, Lane, Leading, Policy, Reference, SeriesKey,
+        DEVICES_REPORTING, Detector, Distances, Lane, Leading, Level, Policy, Reference, SeriesKey,
         Verdict, VerdictState, Wide, nobody_reporting,
     },
     published,
     rows::{EventRow, VerdictRow},
 };
+use fathomline_wire::CONTRACT_VERSION;
 use serde::Serialize;
 
 use super::{
     lanes::SeriesLanes,
-    plan::{Plan, Unwatched, Watched},
+    plan::{Parent, Plan, Unwatched, Watched},
     together::Together,
 };
 use crate::{
@@ -34,6 +35,12 @@ use crate::{
 
 /// An unchanged `undecided` is written again after so long, so that recent history shows it.
 const UNDECIDED_REPEAT_US: i64 = 3_600 * 1_000_000;
+/// So are distances from a parent's reference, once in so many lanes.
+const BORROWED_REPEAT_LANES: i64 = 10;
+/// How a series without a reference of its own is shown.
+const BORROWED: &str = "distances from a borrowed reference";
+const BORROWED_OF_VERSION: &str = "borrowed: shown beside the reference of its whole version, which never pages; freeze one of its own with POST /api/v1/references";
+const BORROWED_OF_MODEL: &str = "borrowed: shown beside the reference of its whole model, which never pages; freeze one of its own with POST /api/v1/references";
 const UNDECIDED: &str = VerdictState::Undecided.name();
 
 /// What a tick writes.
@@ -89,6 +96,9 @@ struct ReferenceSpan {
     from_us: i64,
     to_us: i64,
     records: u64,
+    /// `variant` is the series' own; `version` and `model` are borrowed.
+    level: &'static str,
+    season: &'static str,
 }
 
 impl ReferenceSpan {
@@ -98,6 +108,8 @@ impl ReferenceSpan {
             from_us,
             to_us,
             records: reference.count(),
+            level: reference.level().name(),
+            season: reference.season().name(),
         }
     }
 }
@@ -280,7 +292,12 @@ impl Judging<'_> {
         series: &str,
         lanes: &[Lane],
     ) -> Result<(), JudgeError> {
-        let shortfall = shortfall(self.plan.unwatched.get(series).copied());
+        let why = self.plan.unwatched.get(series).copied();
+        let parent = self.plan.parent_of(key).filter(|_| why.is_none());
+        if let Some(parent) = parent {
+            return self.borrow(key, lanes, &parent);
+        }
+        let shortfall = shortfall(why);
         let evidence = Evidence {
             leading: None,
             wide: None,
@@ -304,6 +321,45 @@ impl Judging<'_> {
                 self.plan.current.insert(series.to_owned(), row.clone());
                 self.judged.verdicts.push(row);
             }
+        }
+        Ok(())
+    }
+
+    /// Shows a series beside its parent's reference. That never pages: what differs may be no more
+    /// than that it is another variant.
+    fn borrow(
+        &mut self,
+        key: &SeriesKey,
+        lanes: &[Lane],
+        parent: &Parent,
+    ) -> Result<(), JudgeError> {
+        let series = key.id();
+        let due = (self.plan.judged_until_us + 1)..=self.plan.span.to_us;
+        for lane in lanes.iter().filter(|lane| due.contains(&lane.end_us)) {
+            let said = self.plan.current.get(&series).is_some_and(|current| {
+                let pause_us = BORROWED_REPEAT_LANES * (lane.end_us - lane.start_us);
+                current.reference.as_deref() == Some(&parent.hash)
+                    && lane.end_us - current.time < pause_us
+            });
+            if said {
+                continue;
+            }
+            let withheld = self.telling.withheld(&key.metric, lane.devices);
+            let evidence = borrowed(&parent.reference, lane, withheld.as_deref());
+            let revision = self.next_revision(&series, lane.end_us);
+            let row = VerdictRow {
+                method: BORROWED.to_owned(),
+                reference: Some(parent.hash.clone()),
+                ..undecided(
+                    key,
+                    &series,
+                    lane,
+                    revision,
+                    serde_json::to_string(&evidence)?,
+                )
+            };
+            self.plan.current.insert(series.clone(), row.clone());
+            self.judged.verdicts.push(row);
         }
         Ok(())
     }
@@ -371,9 +427,31 @@ impl Judging<'_> {
     }
 }
 
+/// What is told of a lane beside a parent's reference.
+fn borrowed<'a>(reference: &Reference, lane: &Lane, withheld: Option<&'a str>) -> Evidence<'a> {
+    let told = withheld.is_none();
+    let distances = || Distances::of(reference, lane, lane.count as f64);
+    Evidence {
+        leading: None,
+        wide: None,
+        distances: told.then(distances).flatten(),
+        shortfall: Some(match reference.level() {
+            Level::Variant => "borrowed",
+            Level::Version => BORROWED_OF_VERSION,
+            Level::Model => BORROWED_OF_MODEL,
+        }),
+        withheld,
+        late_records: None,
+        reference: Some(ReferenceSpan::of(reference)),
+    }
+}
+
 fn shortfall(unwatched: Option<Unwatched>) -> String {
     match unwatched {
         None => "no reference: freeze one with POST /api/v1/references".to_owned(),
+        Some(Unwatched::Contract(contract)) => format!(
+            "its reference is of contract version {contract} and this collector judges by {CONTRACT_VERSION}; make a new one"
+        ),
         Some(Unwatched::Budget(budget)) => format!(
             "not watched: the series budget of {budget} is used up by busier series; raise drift.series_budget"
         ),

@@ -11,28 +11,27 @@ use std::{
 };
 
 use fathomline_queries::{
-    drift::{Detector, Policy, Reference},
+    drift::{Detector, Level, Policy, Reference, SeriesKey},
     rows::VerdictRow,
 };
+use fathomline_wire::CONTRACT_VERSION;
 use rusqlite::Transaction;
 
 use super::{WatchSettings, schedule::Span};
 use crate::{
     alert::state::Alert,
+    control::decode,
     database::{
         self, Result,
         detectors::{self, Checkpoint},
         lanes::{self, LaneCounts},
-        references::{self, Frozen},
+        references::{self, InForce},
         verdicts,
     },
 };
 
 /// End of the last lane that was judged for every series.
 pub(super) const JUDGED_UNTIL: &str = "judged_until";
-/// A reference frozen long ago is not held against everything since: judging begins at its end, or
-/// so long before it was frozen. Older lanes are for reports.
-const BACKLOG_MAX_US: i64 = 48 * 3_600 * 1_000_000;
 /// Recent lanes are looked at again for late records.
 const LOOK_BACK_LANES: i64 = 10;
 
@@ -48,6 +47,13 @@ pub(super) struct Watched {
     pub(super) folded_until_us: i64,
 }
 
+/// What a series without a reference of its own is shown beside.
+#[derive(Clone)]
+pub(super) struct Parent {
+    pub(super) hash: String,
+    pub(super) reference: Arc<Reference>,
+}
+
 /// Why a series has no detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unwatched {
@@ -55,6 +61,8 @@ pub(super) enum Unwatched {
     Budget(u32),
     /// What is stored is not what was frozen.
     Unreadable,
+    /// Values meant something else under the contract of that version.
+    Contract(u32),
 }
 
 /// Everything a tick starts from.
@@ -68,6 +76,8 @@ pub(super) struct Plan {
     pub(super) watched: BTreeMap<String, Watched>,
     /// Series with a reference and without a detector.
     pub(super) unwatched: BTreeMap<String, Unwatched>,
+    /// References of whole versions and models, by the id of the series as it is called there.
+    pub(super) parents: BTreeMap<String, Parent>,
     pub(super) alerts: BTreeMap<String, Alert>,
     /// The newest verdict of each series.
     pub(super) current: BTreeMap<String, VerdictRow>,
@@ -75,6 +85,15 @@ pub(super) struct Plan {
     pub(super) revisions: BTreeMap<(i64, String), i32>,
     /// What recent lanes held when they were judged.
     pub(super) counts: LaneCounts,
+}
+
+impl Plan {
+    /// The nearest parent's reference of a series that has none of its own.
+    pub(super) fn parent_of(&self, key: &SeriesKey) -> Option<Parent> {
+        let series = Level::PARENTS.map(|level| key.at(level).id());
+        let mut parents = series.iter().filter_map(|series| self.parents.get(series));
+        parents.next().cloned()
+    }
 }
 
 /// Reads the plan for `now_us`. Starts new detectors, which is why it may write.
@@ -94,7 +113,11 @@ pub(super) fn load(
             begin
         }
     };
-    let (watched, unwatched) = admit(transaction, settings, cache)?;
+    let Admitted {
+        watched,
+        unwatched,
+        parents,
+    } = admit(transaction, settings, cache)?;
     let folded = watched
         .values()
         .map(|watched| watched.folded_until_us)
@@ -111,6 +134,7 @@ pub(super) fn load(
         judged_until_us,
         watched,
         unwatched,
+        parents,
         alerts: detectors::alerts(transaction)?,
         current: current.map(|(_, row)| (row.series.clone(), row)).collect(),
         revisions: verdicts::revisions(transaction, span.from_us, span.to_us)?,
@@ -118,7 +142,13 @@ pub(super) fn load(
     }))
 }
 
-type Admitted = (BTreeMap<String, Watched>, BTreeMap<String, Unwatched>);
+/// What the references in force come to.
+#[derive(Default)]
+struct Admitted {
+    watched: BTreeMap<String, Watched>,
+    unwatched: BTreeMap<String, Unwatched>,
+    parents: BTreeMap<String, Parent>,
+}
 
 /// Detectors of the references in force, busiest first, as many as the budget allows. Those that
 /// were watched before keep their place: a page must not depend on who else appeared.
@@ -134,36 +164,50 @@ fn admit(
         .map(|checkpoint| (checkpoint.series.clone(), checkpoint))
         .collect();
     let mut in_force = references::in_force(transaction)?;
-    let kept = |frozen: &Frozen| {
+    let kept = |frozen: &InForce| {
         stored
             .get(&frozen.series)
             .is_some_and(|c| c.policy == policy)
     };
     // A stable sort: within each half the busiest stay first.
     in_force.sort_by_key(|frozen| !kept(frozen));
-    let (mut watched, mut unwatched) = (BTreeMap::new(), BTreeMap::new());
+    let mut admitted = Admitted::default();
     for frozen in in_force {
+        if frozen.contract != CONTRACT_VERSION {
+            let why = Unwatched::Contract(frozen.contract);
+            admitted.unwatched.insert(frozen.series, why);
+            continue;
+        }
         let Some(reference) = read(transaction, &frozen.hash, cache)? else {
-            unwatched.insert(frozen.series, Unwatched::Unreadable);
+            let why = Unwatched::Unreadable;
+            admitted.unwatched.insert(frozen.series, why);
             continue;
         };
-        if watched.len() >= budget as usize {
-            unwatched.insert(frozen.series, Unwatched::Budget(budget));
+        if reference.level() != Level::Variant {
+            let hash = frozen.hash;
+            admitted
+                .parents
+                .insert(frozen.series, Parent { hash, reference });
+            continue;
+        }
+        if admitted.watched.len() >= budget as usize {
+            let why = Unwatched::Budget(budget);
+            admitted.unwatched.insert(frozen.series, why);
             continue;
         }
         let checkpoint = stored.get(&frozen.series);
         let detector = resume(checkpoint, &frozen, &policy, &reference)
             .unwrap_or_else(|| begin(checkpoint, &frozen, settings, reference));
-        watched.insert(frozen.series, detector);
+        admitted.watched.insert(frozen.series, detector);
     }
-    Ok((watched, unwatched))
+    Ok(admitted)
 }
 
 /// The detector as it was after the last tick, if it judges against the same reference by the same
 /// policy.
 fn resume(
     checkpoint: Option<&Checkpoint>,
-    frozen: &Frozen,
+    frozen: &InForce,
     policy: &str,
     reference: &Arc<Reference>,
 ) -> Option<Watched> {
@@ -178,21 +222,20 @@ fn resume(
     })
 }
 
-/// A new detector. For a new reference it begins where the reference's span ends, so its verdicts
-/// do not depend on the moment of freezing; after a change of policy it goes on from where its
-/// predecessor stood, because a changed threshold must not page for the past.
+/// A new detector. For a new reference it begins where the reference's span ends, or as long before
+/// it was made as its act says, so its verdicts do not depend on the moment of making; after a
+/// change of policy it goes on from where its predecessor stood, because a changed threshold must
+/// not page for the past.
 fn begin(
     checkpoint: Option<&Checkpoint>,
-    frozen: &Frozen,
+    frozen: &InForce,
     settings: &WatchSettings,
     reference: Arc<Reference>,
 ) -> Watched {
     let predecessor = checkpoint.filter(|c| c.reference == frozen.hash);
     let began_us = match predecessor {
         Some(checkpoint) => checkpoint.folded_until_us,
-        None => frozen
-            .to_us
-            .max(frozen.created_us.saturating_sub(BACKLOG_MAX_US)),
+        None => frozen.to_us.max(frozen.judged_from_us),
     };
     let began_us = settings.cadence.ceil(began_us);
     tracing::info!(
@@ -219,11 +262,8 @@ fn read(
     if let Some(known) = cache.get(hash) {
         return Ok(known.clone());
     }
-    let body = references::find(transaction, hash)?;
-    let reference: Option<Reference> = body.and_then(|body| postcard::from_bytes(&body).ok());
-    let reference = reference
-        .filter(|reference| reference.hash() == hash)
-        .map(Arc::new);
+    let body = references::body(transaction, hash)?;
+    let reference = body.and_then(|body| decode(hash, &body)).map(Arc::new);
     if reference.is_none() {
         tracing::error!(
             reference = hash,

@@ -23,11 +23,14 @@ pub(super) struct Evidence {
 }
 
 /// Where the reference came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct ReferenceSpan {
     pub(super) from_us: i64,
     pub(super) to_us: i64,
     pub(super) records: i64,
+    /// `variant`, or the parent it is borrowed from.
+    pub(super) level: Option<String>,
+    pub(super) season: Option<String>,
 }
 
 impl Evidence {

@@ -262,11 +262,11 @@ fn facts(found: &Found, now_us: i64) -> Vec<Fact> {
             format!("lane to {}", units::date_and_time(verdict.time)),
         ),
     ];
-    facts.push(match (&verdict.reference, evidence.reference) {
+    facts.push(match (&verdict.reference, evidence.reference.clone()) {
         (Some(hash), Some(span)) => fact(
             "reference",
             hash.chars().take(12).collect(),
-            reference_words(span),
+            reference_words(&span),
         ),
         _ => fact("reference", "none".to_owned(), String::new()),
     });
@@ -277,9 +277,19 @@ fn facts(found: &Found, now_us: i64) -> Vec<Fact> {
     facts
 }
 
-fn reference_words(span: ReferenceSpan) -> String {
+fn reference_words(span: &ReferenceSpan) -> String {
+    let of = match span.level.as_deref() {
+        Some("version") => ", of all variants of its version",
+        Some("model") => ", of all versions of its model",
+        _ => "",
+    };
+    let hours = match span.season.as_deref() {
+        Some("hour-of-day") => ", by hour of the day",
+        Some("hour-of-week") => ", by hour of the week",
+        _ => "",
+    };
     format!(
-        "{} records, {} to {}",
+        "{} records, {} to {}{of}{hours}",
         units::signed(span.records),
         units::time_of_day(span.from_us),
         units::date_and_time(span.to_us)
@@ -292,25 +302,36 @@ fn advice(state: SeriesState, found: &Found, visit: &Visit) -> Advice {
             "If the change is one you want (a new season, a new prompt), freeze a new reference. If \
              not, look at what changed around the time above, and retrain or roll back."
         }
-        SeriesState::Undecided if found.verdict.reference.is_none() => {
+        SeriesState::Undecided if has_none(found) => {
             "Choose a range in which the model behaved as it should, and freeze it as the reference."
         }
         SeriesState::Undecided => "Wait for more data; it says above what is missing.",
         SeriesState::Steady | SeriesState::NotJudged => "Nothing to do.",
     };
-    let can_freeze = state == SeriesState::Drifting || found.verdict.reference.is_none();
+    let can_freeze = state == SeriesState::Drifting || has_none(found);
     let (from_us, to_us) = visit.range.at(visit.now_us);
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "service": found.verdict.service,
         "model": found.verdict.model,
         "version": found.verdict.version,
         "from_us": from_us,
         "to_us": to_us,
     });
+    if state == SeriesState::Drifting {
+        // What drifted is how it should be from now on, or nobody would freeze it.
+        body["include_incidents"] = true.into();
+    }
     Advice {
         sentence,
         freeze_body: can_freeze.then(|| in_single_quotes(&body.to_string())),
     }
+}
+
+/// Whether a series has no reference of its own: none at all, or one that is borrowed.
+fn has_none(found: &Found) -> bool {
+    let reference = found.evidence.reference.as_ref();
+    let level = reference.and_then(|reference| reference.level.as_deref());
+    found.verdict.reference.is_none() || level.is_some_and(|level| level != "variant")
 }
 
 /// For a shell: names come from devices, and people paste what pages offer.

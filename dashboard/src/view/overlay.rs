@@ -32,8 +32,38 @@ pub(crate) struct Overlay {
     /// The threshold that leads, as an x coordinate.
     threshold: Option<Tick>,
     rows: Vec<Row>,
+    names: Names,
     reference_count: String,
     current_count: String,
+}
+
+/// What the two are called, in a legend and at the head of a column.
+#[derive(Clone, Copy, Debug)]
+struct Names {
+    legend: [&'static str; 2],
+    head: [&'static str; 2],
+}
+
+/// What a series is held against, and what it is.
+const REFERENCE_AND_CURRENT: Names = Names {
+    legend: ["reference", "current"],
+    head: ["Reference", "Current"],
+};
+
+/// Two references.
+const FIRST_AND_SECOND: Names = Names {
+    legend: ["first", "second"],
+    head: ["First", "Second"],
+};
+
+impl Overlay {
+    /// The same, of two references.
+    pub(crate) fn of_references(self) -> Self {
+        Self {
+            names: FIRST_AND_SECOND,
+            ..self
+        }
+    }
 }
 
 /// One bucket of the reference.
@@ -199,6 +229,7 @@ fn drawn(title: String, cells: Cells) -> Option<Overlay> {
             (&cells.reference, &reference),
             (&cells.current, &current),
         ),
+        names: REFERENCE_AND_CURRENT,
         reference_count: units::count(reference_n),
         current_count: units::count(current_n),
         title,

@@ -9,7 +9,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
-use fathomline_dashboard::{Control, ControlError, Dashboard, Refused, router as pages};
+use fathomline_dashboard::{
+    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused, router as pages,
+};
 use fathomline_queries::{
     drift::{Lane, Policy, Reference, SeriesKey, Summary},
     engine::{Engine, EngineLimits},
@@ -35,6 +37,11 @@ const SHIFTED_FROM: i64 = 16;
 const END_US: i64 = 1_795_521_600 * SECOND_US;
 const CLASSES: [&str; 2] = ["kiosk", "panel"];
 const DEVICES: i64 = 3;
+
+/// Hashes of both references.
+pub(crate) fn hashes() -> [String; 2] {
+    [reference(SHIFTED_FROM).hash(), reference(LANES).hash()]
+}
 
 /// All pages over the golden rows, seen three seconds after the last lane ended.
 pub(crate) fn router() -> Router {
@@ -76,9 +83,68 @@ impl Control for Collector {
     }
 
     async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError> {
-        let reference = reference();
-        Ok((reference.hash() == hash).then_some(reference))
+        let all = [reference(SHIFTED_FROM), reference(LANES)];
+        Ok(all.into_iter().find(|reference| reference.hash() == hash))
     }
+
+    async fn references(&self) -> Result<Vec<KeptReference>, ControlError> {
+        Ok(kept())
+    }
+
+    async fn acts(&self) -> Result<Vec<Act>, ControlError> {
+        let act = |action: &str, minutes: i64| Act {
+            done: done("ann", minutes),
+            action: action.to_owned(),
+            reference: reference(LANES).hash(),
+        };
+        Ok(vec![act("reference.retire", 1), act("reference.create", 2)])
+    }
+}
+
+fn done(by: &str, minutes_ago: i64) -> Done {
+    Done {
+        time_us: END_US - minutes_ago * 60 * SECOND_US,
+        by: by.to_owned(),
+    }
+}
+
+/// One in force that a series cites, and a retired one.
+fn kept() -> Vec<KeptReference> {
+    let of = |reference: &Reference| KeptReference {
+        hash: reference.hash(),
+        name: reference.key().to_string(),
+        level: "variant".into(),
+        season: "none".into(),
+        made_from: "span".into(),
+        records: reference.count() as i64,
+        from_us: reference.span_us().0,
+        to_us: reference.span_us().1,
+        excluded_lanes: 0,
+        created: done("ann", 2),
+        in_force: None,
+        retired: None,
+        cited_by: vec![],
+    };
+    let (first, second) = (of(&reference(SHIFTED_FROM)), of(&reference(LANES)));
+    let citing = Citing {
+        series: SURPRISAL.into(),
+        name: first.name.clone(),
+    };
+    vec![
+        KeptReference {
+            excluded_lanes: 8,
+            level: "version".into(),
+            season: "hour-of-week".into(),
+            made_from: "weeks".into(),
+            retired: Some(done("ben", 1)),
+            ..second
+        },
+        KeptReference {
+            in_force: Some(done("command line", 2)),
+            cited_by: vec![citing],
+            ..first
+        },
+    ]
 }
 
 fn lake() -> Arc<Lake> {
@@ -202,8 +268,8 @@ fn columns(class: &str, device: i64, lane: i64, metric: &str) -> DeviceColumns {
     }
 }
 
-/// What the kiosks' surprisal was before the shift.
-fn reference() -> Reference {
+/// What the kiosks' surprisal was in the first lanes: before the shift, or with it.
+fn reference(until: i64) -> Reference {
     let lane = |lane| {
         let mut summary = values("kiosk", names::OUTPUT_SURPRISAL, lane);
         let one = summary.clone();
@@ -217,7 +283,7 @@ fn reference() -> Reference {
             devices: 3,
         }
     };
-    let lanes: Vec<Lane> = (1..=SHIFTED_FROM).map(lane).collect();
+    let lanes: Vec<Lane> = (1..=until).map(lane).collect();
     let key = SeriesKey {
         service: "maintenance".into(),
         model: "assistant".into(),
@@ -258,7 +324,7 @@ fn verdicts() -> Vec<VerdictRow> {
 }
 
 fn verdict(series: &str, lane: i64, metric: &str) -> VerdictRow {
-    let reference = reference();
+    let reference = reference(SHIFTED_FROM);
     let (stream, expected) = &reference.streams()[3];
     let (from_us, to_us) = reference.span_us();
     let evidence = serde_json::json!({

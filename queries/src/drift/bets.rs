@@ -81,8 +81,9 @@ impl Bets {
     }
 }
 
-/// What the reference expects of each stream in a window that is `lanes` lanes wide.
-pub(super) fn expected(reference: &Reference, _window: &Observed, lanes: u32) -> Vec<Expectation> {
-    let streams = reference.streams().iter();
-    streams.map(|(_, expected)| expected.over(lanes)).collect()
+/// What the reference expects of each stream in a window that is `lanes` lanes wide, at its hour.
+pub(super) fn expected(reference: &Reference, window: &Observed, lanes: u32) -> Vec<Expectation> {
+    let middle_us = window.start_us + (window.end_us - window.start_us) / 2;
+    let expected = reference.expected_at(middle_us).into_iter();
+    expected.map(|expected| expected.over(lanes)).collect()
 }

@@ -1,16 +1,20 @@
-//! What a series was: frozen from a fixed span, named by the hash of its content, never rolled.
+//! What a series was: frozen, named by the hash of its content, never rolled.
 //!
-//! In: the closed lanes of the span. Out: streams with their expected share, noise and tolerance,
-//! or what is missing. There is no season in a fixed span, and it says so: a reference of an hour
-//! knows nothing of nights.
+//! In: closed lanes of a past. Out: streams with their expected share, noise and tolerance, frozen
+//! bins, and the hours of a season if there is one; or what is missing. A reference without a
+//! season says so: an hour knows nothing of nights.
 
 use std::fmt;
 
+use fathomline_wire::CONTRACT_VERSION;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Lane, Policy, SeriesKey, Stream, Summary, reporting};
-use crate::stats::Expectation;
+use super::{Bins, Lane, Level, Policy, SeriesKey, Stream, Summary, reporting};
+use crate::stats::{Expectation, Season, SeasonWindow};
+
+/// A reference travels with verdicts, pages and files.
+pub const REFERENCE_BYTES_MAX: usize = 64 << 10;
 
 /// Smallest shift worth a page, in standard deviations of one event: Cohen's h of about 0.05.
 const TOLERANCE_DEVIATIONS: f64 = 0.05;
@@ -25,18 +29,43 @@ const BLOCK_LENGTHS: [usize; 7] = [1, 2, 4, 8, 15, 60, 180];
 /// Blocks that must remain for a block length to say anything.
 const BLOCKS_MIN: usize = 5;
 
+const DAY_US: i64 = 86_400_000_000;
+
+/// A span of whole days whose first or last lanes are missing is still one of so many days.
+const DAY_SLACK_US: i64 = 3_600_000_000;
+
 /// What a series was over a span.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
-    key: SeriesKey,
+    /// Of the contract that says what the values mean.
+    contract: u32,
+    level: Level,
+    season: Season,
     start_us: i64,
     end_us: i64,
     lane_us: i64,
     count: u64,
     lanes: u32,
     devices: u64,
+    /// Records of each hour of the season; empty without one.
+    hour_counts: Vec<u64>,
+    /// Expected share of each hour, stream by stream; empty without a season.
+    hour_shares: Vec<Vec<f64>>,
+    key: SeriesKey,
+    bins: Bins,
     summary: Summary,
     streams: Vec<(Stream, Expectation)>,
+}
+
+/// Which reference to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Making {
+    /// The series, as it is called at that level.
+    pub key: SeriesKey,
+    /// What its lanes were taken together from.
+    pub level: Level,
+    /// Which hours are told apart.
+    pub season: Season,
 }
 
 /// Why there is no reference.
@@ -50,6 +79,10 @@ pub struct Shortfall {
     pub lanes: u32,
     /// Lanes needed.
     pub lanes_needed: u32,
+    /// Days found.
+    pub days: u32,
+    /// Days that the season needs.
+    pub days_needed: u32,
 }
 
 impl fmt::Display for Shortfall {
@@ -59,88 +92,168 @@ impl fmt::Display for Shortfall {
             records_needed,
             lanes,
             lanes_needed,
+            days,
+            days_needed,
         } = self;
         write!(
             f,
             "the span holds {records} of {records_needed} records and {lanes} of {lanes_needed} lanes that a reference needs"
-        )
+        )?;
+        if days < days_needed {
+            write!(
+                f,
+                ", and {days} of {days_needed} days that its season needs"
+            )?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for Shortfall {}
 
-impl Reference {
-    /// Freezes what `lanes` hold. Lanes without records count for nothing.
+impl Making {
+    /// Freezes what `lanes` hold, in the order of time. Lanes without records count for nothing.
     ///
     /// # Errors
-    /// When there are too few records or lanes to know shares and noise.
-    pub fn freeze(key: SeriesKey, lanes: &[Lane], policy: &Policy) -> Result<Self, Shortfall> {
-        let lanes = reporting::of_known(&key, lanes);
-        let lanes: Vec<_> = lanes.iter().filter(|lane| lane.count > 0).collect();
-        let count: u64 = lanes.iter().map(|lane| lane.count).sum();
-        let blocks = lanes.len() as u32;
-        let shortfall = Shortfall {
-            records: count,
-            records_needed: policy.min_records,
-            lanes: blocks,
-            lanes_needed: policy.min_blocks,
-        };
+    /// When there are too few records, lanes or days to know shares and noise.
+    pub fn freeze(self, lanes: &[Lane], policy: &Policy) -> Result<Reference, Shortfall> {
+        let lanes = reporting::of_known(&self.key, lanes);
+        let lanes: Vec<&Lane> = lanes.iter().filter(|lane| lane.count > 0).collect();
+        let shortfall = self.shortfall(&lanes, policy);
         let Some((first, rest)) = lanes.split_first() else {
             return Err(shortfall);
         };
-        if count < policy.min_records || blocks < policy.min_blocks {
+        if !shortfall.is_enough() {
             return Err(shortfall);
         }
         let mut summary = first.summary.clone();
         rest.iter().for_each(|lane| summary.merge(&lane.summary));
-        let watched = Stream::of(&summary);
-        let expectations: Vec<_> = watched
-            .iter()
-            .map(|stream| {
-                let observed: Vec<_> = lanes
-                    .iter()
-                    .map(|lane| (stream.events(&lane.summary, &watched), lane.count as f64))
-                    .collect();
-                expect(&observed)
-            })
-            .collect();
-        Ok(Self {
-            key,
-            start_us: lanes
-                .iter()
-                .map(|lane| lane.start_us)
-                .min()
-                .unwrap_or(first.start_us),
-            end_us: lanes
-                .iter()
-                .map(|lane| lane.end_us)
-                .max()
-                .unwrap_or(first.end_us),
+        if let Summary::Histogram(histogram) = &mut summary {
+            // Its last bits depend on the order in which device windows arrived.
+            *histogram = histogram.without_sum();
+        }
+        let (streams, hour_shares) = self.learn(&summary, &lanes, policy.lane_us);
+        let (start, end) = (
+            lanes.iter().map(|lane| lane.start_us),
+            lanes.iter().map(|l| l.end_us),
+        );
+        Ok(Reference {
+            contract: CONTRACT_VERSION,
+            level: self.level,
+            season: self.season,
+            start_us: start.min().unwrap_or(first.start_us),
+            end_us: end.max().unwrap_or(first.end_us),
             lane_us: policy.lane_us,
-            count,
-            lanes: blocks,
+            count: shortfall.records,
+            lanes: shortfall.lanes,
             devices: lanes.iter().map(|lane| lane.devices).max().unwrap_or(0),
+            hour_counts: self.hour_counts(&lanes),
+            hour_shares,
+            key: self.key,
+            bins: Bins::of(&summary),
             summary,
-            streams: watched.into_iter().zip(expectations).collect(),
+            streams,
         })
     }
 
-    /// Names the reference by its content: SHA-256 in hexadecimal. Sums of values are left out:
-    /// their last bits depend on the order in which device windows arrived, and nothing is judged
-    /// by them.
+    /// Every stream with what is expected of it, and its shares by hour.
+    fn learn(
+        &self,
+        summary: &Summary,
+        lanes: &[&Lane],
+        lane_us: i64,
+    ) -> (Vec<(Stream, Expectation)>, Vec<Vec<f64>>) {
+        let watched = Stream::of(summary);
+        let mut hours = Vec::new();
+        let learnt = watched.iter().map(|stream| {
+            let window = |lane: &&Lane| SeasonWindow {
+                middle_us: middle(lane.start_us, lane.end_us),
+                events: stream.events(&lane.summary, &watched),
+                count: lane.count as f64,
+            };
+            let windows: Vec<SeasonWindow> = lanes.iter().map(window).collect();
+            let Some(learnt) = self.season.learn(&windows, lane_us) else {
+                return expect(&windows);
+            };
+            hours.push(learnt.shares);
+            learnt.overall
+        });
+        let learnt: Vec<Expectation> = learnt.collect();
+        (watched.into_iter().zip(learnt).collect(), hours)
+    }
+
+    fn hour_counts(&self, lanes: &[&Lane]) -> Vec<u64> {
+        let mut counts = vec![0; self.season.hours()];
+        for lane in lanes {
+            let hour = self.season.hour_of(middle(lane.start_us, lane.end_us));
+            if let Some(count) = hour.and_then(|hour| counts.get_mut(hour)) {
+                *count += lane.count;
+            }
+        }
+        counts
+    }
+
+    fn shortfall(&self, lanes: &[&Lane], policy: &Policy) -> Shortfall {
+        Shortfall {
+            records: lanes.iter().map(|lane| lane.count).sum(),
+            records_needed: policy.min_records,
+            lanes: u32::try_from(lanes.len()).unwrap_or(u32::MAX),
+            lanes_needed: policy.min_blocks,
+            days: days(lanes),
+            days_needed: self.season.days_needed(),
+        }
+    }
+}
+
+impl Shortfall {
+    fn is_enough(&self) -> bool {
+        self.records >= self.records_needed
+            && self.lanes >= self.lanes_needed
+            && self.days >= self.days_needed
+    }
+}
+
+/// Days that the lanes span, and on which there were any.
+fn days(lanes: &[&Lane]) -> u32 {
+    let dates = lanes.iter().map(|lane| lane.end_us.div_euclid(DAY_US));
+    let dates: std::collections::BTreeSet<i64> = dates.collect();
+    let (start, end) = (
+        lanes.iter().map(|lane| lane.start_us),
+        lanes.iter().map(|l| l.end_us),
+    );
+    let span_us = end
+        .max()
+        .unwrap_or(0)
+        .saturating_sub(start.min().unwrap_or(0));
+    let whole = span_us.saturating_add(DAY_SLACK_US) / DAY_US;
+    u32::try_from(whole.min(dates.len() as i64)).unwrap_or(0)
+}
+
+fn middle(start_us: i64, end_us: i64) -> i64 {
+    start_us + (end_us - start_us) / 2
+}
+
+impl Reference {
+    /// Freezes one series, without a season.
+    ///
+    /// # Errors
+    /// When there are too few records or lanes to know shares and noise.
+    pub fn freeze(key: SeriesKey, lanes: &[Lane], policy: &Policy) -> Result<Self, Shortfall> {
+        let (level, season) = (Level::Variant, Season::None);
+        Making { key, level, season }.freeze(lanes, policy)
+    }
+
+    /// Names the reference by its content: SHA-256 in hexadecimal.
     pub fn hash(&self) -> String {
-        let summary = match &self.summary {
-            Summary::Histogram(histogram) => Summary::Histogram(histogram.without_sum()),
-            Summary::Categories(categories) => Summary::Categories(categories.clone()),
-        };
-        let named = Self {
-            summary,
-            ..self.clone()
-        };
         // The encoding is canonical: fields in order, maps sorted, floats in shortest notation.
-        let content = serde_json::to_vec(&named).unwrap_or_default();
+        let content = serde_json::to_vec(self).unwrap_or_default();
         let digest: [u8; 32] = Sha256::digest(content).into();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Version of the contract that says what its values mean.
+    pub fn contract(&self) -> u32 {
+        self.contract
     }
 
     /// Which series it belongs to.
@@ -148,9 +261,29 @@ impl Reference {
         &self.key
     }
 
+    /// What it was taken together from.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Which hours it tells apart.
+    pub fn season(&self) -> Season {
+        self.season
+    }
+
+    /// Records of each hour of the season; none without one.
+    pub fn hour_counts(&self) -> &[u64] {
+        &self.hour_counts
+    }
+
     /// The span it was made from, microseconds since the Unix epoch.
     pub fn span_us(&self) -> (i64, i64) {
         (self.start_us, self.end_us)
+    }
+
+    /// Width of its lanes, microseconds.
+    pub fn lane_us(&self) -> i64 {
+        self.lane_us
     }
 
     /// Records it was made from.
@@ -173,16 +306,46 @@ impl Reference {
         &self.summary
     }
 
-    /// What is watched, with expected share, noise and tolerance.
+    /// Its bins.
+    pub fn bins(&self) -> &Bins {
+        &self.bins
+    }
+
+    /// What is watched, with share, noise and tolerance over all hours.
     pub fn streams(&self) -> &[(Stream, Expectation)] {
         &self.streams
     }
+
+    /// Share of each stream's events among other values.
+    pub fn shares_of(&self, summary: &Summary) -> Vec<f64> {
+        let count = match summary {
+            Summary::Histogram(histogram) => histogram.count,
+            Summary::Categories(categories) => categories.values().sum(),
+        };
+        let watched: Vec<Stream> = self.streams.iter().map(|(s, _)| s.clone()).collect();
+        let share = |stream: &Stream| stream.events(summary, &watched) / count.max(1) as f64;
+        watched.iter().map(share).collect()
+    }
+
+    /// What is expected of each stream in a window whose middle is `middle_us`: the share is that
+    /// of its hour where there is a season.
+    pub fn expected_at(&self, middle_us: i64) -> Vec<Expectation> {
+        let expected = |(number, (_, overall)): (usize, &(Stream, Expectation))| {
+            let hours = self.hour_shares.get(number);
+            let share = hours.and_then(|hours| self.season.share_at(hours, middle_us));
+            Expectation {
+                share: share.unwrap_or(overall.share),
+                ..*overall
+            }
+        };
+        self.streams.iter().enumerate().map(expected).collect()
+    }
 }
 
-/// Share, noise and tolerance of one stream from its `(events, records)` in each lane.
-fn expect(observed: &[(f64, f64)]) -> Expectation {
-    let events: f64 = observed.iter().map(|(events, _)| events).sum();
-    let records: f64 = observed.iter().map(|(_, records)| records).sum();
+/// Share, noise and tolerance of one stream of a fixed span.
+fn expect(observed: &[SeasonWindow]) -> Expectation {
+    let events: f64 = observed.iter().map(|window| window.events).sum();
+    let records: f64 = observed.iter().map(|window| window.count).sum();
     let share = events / records;
     let noise = noise(observed, events, records);
     let variance = share * (1.0 - share);
@@ -197,7 +360,7 @@ fn expect(observed: &[(f64, f64)]) -> Expectation {
 
 /// Long-run excess variance of a lane's share at the noisiest block length: what correlated
 /// devices, sessions and slow changes add to binomial sampling (statistics, section d.2).
-fn noise(observed: &[(f64, f64)], events: f64, records: f64) -> f64 {
+fn noise(observed: &[SeasonWindow], events: f64, records: f64) -> f64 {
     let lengths = BLOCK_LENGTHS
         .iter()
         .filter(|length| observed.len() / **length >= BLOCKS_MIN);
@@ -213,9 +376,9 @@ fn noise(observed: &[(f64, f64)], events: f64, records: f64) -> f64 {
 }
 
 /// Squared residual of one block against all the others, less what sampling explains.
-fn block_excess(block: &[(f64, f64)], events: f64, records: f64) -> f64 {
-    let (x, n) = block.iter().fold((0.0, 0.0), |(x, n), (events, records)| {
-        (x + events, n + records)
+fn block_excess(block: &[SeasonWindow], events: f64, records: f64) -> f64 {
+    let (x, n) = block.iter().fold((0.0, 0.0), |(x, n), window| {
+        (x + window.events, n + window.count)
     });
     let others = records - n;
     if others <= 0.0 || n <= 0.0 {
@@ -228,45 +391,6 @@ fn block_excess(block: &[(f64, f64)], events: f64, records: f64) -> f64 {
     (residual * residual - sampling) / (n * n)
 }
 
+mod sound;
 #[cfg(test)]
-mod tests {
-    use fathomline_wire::histogram::ExponentialHistogram;
-
-    use super::*;
-
-    fn reference(sum_error: f64, shift: f64) -> Reference {
-        let lane = |number: i64| {
-            let mut histogram = ExponentialHistogram::new(4);
-            for value in 1..=200 {
-                assert!(histogram.record(shift + f64::from(value) * 0.01));
-            }
-            histogram.sum += sum_error;
-            Lane {
-                start_us: number,
-                end_us: number + 1,
-                count: histogram.count,
-                summary: Summary::Histogram(histogram),
-                device_windows: 1,
-                devices: 1,
-            }
-        };
-        let key = SeriesKey {
-            service: "s".into(),
-            model: "m".into(),
-            version: "1".into(),
-            variant: "v".into(),
-            device_class: "c".into(),
-            metric: "x".into(),
-        };
-        let lanes: Vec<_> = (0..20).map(lane).collect();
-        Reference::freeze(key, &lanes, &Policy::default()).unwrap()
-    }
-
-    #[test]
-    fn the_name_of_a_reference_is_its_counts_and_not_the_order_they_came_in() {
-        let hash = reference(0.0, 0.0).hash();
-        assert_eq!(hash.len(), 64);
-        assert_eq!(hash, reference(1e-13, 0.0).hash());
-        assert_ne!(hash, reference(0.0, 0.5).hash());
-    }
-}
+mod tests;

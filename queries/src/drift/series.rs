@@ -22,7 +22,58 @@ pub struct SeriesKey {
     pub metric: String,
 }
 
+/// How much a reference was made of: one variant, or all of them together. A series without a
+/// reference of its own is shown beside its parent's.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// One variant of one version: the series itself.
+    #[default]
+    Variant,
+    /// All variants of one version.
+    Version,
+    /// All versions of one model.
+    Model,
+}
+
+/// Stands for all versions, or all variants, in the key of a parent.
+const ALL: &str = "*";
+
+impl Level {
+    /// Where a series without a reference of its own looks, nearest first.
+    pub const PARENTS: [Self; 2] = [Self::Version, Self::Model];
+
+    /// The word in files, tables and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Variant => "variant",
+            Self::Version => "version",
+            Self::Model => "model",
+        }
+    }
+
+    /// The level of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Variant, Self::Version, Self::Model];
+        all.into_iter().find(|level| level.name() == name)
+    }
+}
+
 impl SeriesKey {
+    /// The series that this one belongs to at a level.
+    pub fn at(&self, level: Level) -> Self {
+        let mut key = self.clone();
+        if level >= Level::Version {
+            key.variant = ALL.to_owned();
+        }
+        if level == Level::Model {
+            key.version = ALL.to_owned();
+        }
+        key
+    }
+
     /// A stable identifier for links and tables: 16 hexadecimal digits.
     pub fn id(&self) -> String {
         let mut hasher = Sha256::new();

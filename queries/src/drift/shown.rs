@@ -1,12 +1,10 @@
 //! How far a lane is from its reference, in the distances that people know (statistics, section
-//! c). They are shown with their counts and never page.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! c), over the bins that were frozen with it. They are shown with their counts and never page.
 
 use super::{Distances, Lane, Reference, Summary};
 use crate::stats::{
     Aligned, bin, hellinger, jensen_shannon_distance, ks, psi, psi_expected_without_drift,
-    reference_cuts, wasserstein,
+    wasserstein,
 };
 
 /// Most bins for distances; fewer where the lane has fewer than five records a bin (Cochran).
@@ -20,22 +18,19 @@ impl Distances {
             return None;
         }
         let bins = (lane.count / 5).clamp(2, BINS_MAX) as usize;
+        let frozen = reference.bins();
         let (fine_reference, fine_current, positions, cuts) =
             match (reference.summary(), &lane.summary) {
                 (Summary::Histogram(reference), Summary::Histogram(current)) => {
                     let aligned = Aligned::of(reference, current);
-                    let cuts = reference_cuts(&aligned.reference, bins);
+                    let cuts = frozen.cuts(&aligned, bins);
                     let positions = aligned.positions();
                     (aligned.reference, aligned.current, Some(positions), cuts)
                 }
                 (Summary::Categories(reference), Summary::Categories(current)) => {
-                    let names: BTreeSet<_> = reference.keys().chain(current.keys()).collect();
-                    let count = |of: &BTreeMap<String, u64>| -> Vec<u64> {
-                        let count = |name: &&String| of.get(*name).copied().unwrap_or(0);
-                        names.iter().map(count).collect()
-                    };
-                    let cuts = (0..names.len().saturating_sub(1)).collect();
-                    (count(reference), count(current), None, cuts)
+                    let (was, is) = (frozen.categories(reference), frozen.categories(current));
+                    let cuts = (0..was.len().saturating_sub(1)).collect();
+                    (was, is, None, cuts)
                 }
                 _ => return None,
             };

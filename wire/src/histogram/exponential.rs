@@ -37,10 +37,10 @@ pub struct ExponentialHistogram {
     /// Rounding that `sum` does not show yet (Neumaier).
     pub(super) sum_low: f64,
     /// Smallest value; infinity while empty or unknown.
-    #[serde(with = "unless_infinite_min")]
+    #[serde(with = "unless_infinite_min", default = "unless_infinite_min::absent")]
     pub min: f64,
     /// Largest value; negative infinity while empty or unknown.
-    #[serde(with = "unless_infinite_max")]
+    #[serde(with = "unless_infinite_max", default = "unless_infinite_max::absent")]
     pub max: f64,
     /// Values above zero.
     pub positive: Buckets,
@@ -434,7 +434,12 @@ mod unless_infinite_min {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::INFINITY))
+        Ok(Option::<f64>::deserialize(from)?.unwrap_or_else(absent))
+    }
+
+    /// Formats without a word for nothing leave the field out.
+    pub(super) fn absent() -> f64 {
+        f64::INFINITY
     }
 }
 
@@ -445,6 +450,10 @@ mod unless_infinite_max {
     pub(super) use super::unless_infinite_min::serialize;
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NEG_INFINITY))
+        Ok(Option::<f64>::deserialize(from)?.unwrap_or_else(absent))
+    }
+
+    pub(super) fn absent() -> f64 {
+        f64::NEG_INFINITY
     }
 }

@@ -1,12 +1,14 @@
 //! Ticks over scripted lanes: what they write, and that restarts change nothing.
 
-use fathomline_queries::{drift::Policy, rows::VerdictRow};
+use fathomline_queries::{
+    drift::{Level, Policy},
+    rows::VerdictRow,
+};
 
 use super::*;
 use crate::{
-    access::{Actor, Role},
     clock::MovedClock,
-    control::{Control, FreezeRequest},
+    control::{Control, CreateRequest, References},
     database::verdicts::Wanted,
     watch::script::{KeptRows, LANE_US, ScriptedLanes, key},
 };
@@ -52,6 +54,10 @@ impl Bench {
     }
 
     async fn freeze(&self) {
+        self.freeze_at(Level::Variant).await;
+    }
+
+    async fn freeze_at(&self, level: Level) {
         let Parts {
             database,
             lanes,
@@ -59,19 +65,14 @@ impl Bench {
             settings,
             ..
         } = self.parts.clone();
-        let request = FreezeRequest {
-            service: None,
-            model: "tiny".into(),
-            version: None,
-            from_us: 0,
-            to_us: QUIET * LANE_US,
-        };
-        let actor = Actor {
-            name: "admin".into(),
-            role: Role::Admin,
+        let request = CreateRequest {
+            from_us: Some(0),
+            to_us: Some(QUIET * LANE_US),
+            level,
+            ..CreateRequest::of("tiny")
         };
         let control = Control::new(database, lanes, clock, &settings);
-        let answer = control.freeze(&request, &actor).await.unwrap();
+        let answer = control.create(&request, "admin").await.unwrap();
         assert_eq!(answer.references.len(), 2, "{answer:?}");
     }
 
@@ -175,4 +176,135 @@ async fn without_a_reference_a_series_is_undecided_and_says_what_to_do() {
         assert_eq!(verdict.state, "undecided");
         assert!(verdict.evidence.contains("POST /api/v1/references"));
     }
+}
+
+/// Judges twenty lanes after `bench` was prepared, whatever was in force then.
+async fn twenty_lanes_later(bench: Bench) -> Vec<VerdictRow> {
+    tick_until_done(&mut bench.watcher()).await;
+    let later = Bench {
+        parts: Parts {
+            clock: Arc::new(MovedClock::at((UNTIL + 22) * LANE_US)),
+            lanes: Arc::new(ScriptedLanes {
+                until: UNTIL + 20,
+                shift_after: UNTIL,
+                factor: 2.0,
+            }),
+            ..bench.parts.clone()
+        },
+        ..bench
+    };
+    tick_until_done(&mut later.watcher()).await;
+    later.verdicts().await
+}
+
+#[tokio::test]
+async fn without_its_own_reference_a_series_is_shown_beside_its_parents_and_never_pages() {
+    let bench = Bench::open();
+    bench.freeze_at(Level::Model).await;
+    bench.freeze_at(Level::Version).await;
+    let database = bench.parts.database.clone();
+    let verdicts = twenty_lanes_later(bench).await;
+    let kiosks: Vec<_> = verdicts
+        .iter()
+        .filter(|row| row.device_class == "kiosk")
+        .collect();
+    assert_eq!(kiosks.len(), 2, "once in ten lanes: {kiosks:?}");
+    for row in &kiosks {
+        assert_eq!((row.state.as_str(), row.score), ("undecided", None));
+        assert!(
+            row.reference.is_some() && row.method.contains("borrowed"),
+            "{row:?}"
+        );
+        let evidence: serde_json::Value = serde_json::from_str(&row.evidence).unwrap();
+        assert_eq!(
+            evidence["reference"]["level"], "version",
+            "the nearest parent"
+        );
+        assert!(
+            evidence["shortfall"]
+                .as_str()
+                .unwrap()
+                .contains("whole version")
+        );
+    }
+    let psi = |row: &VerdictRow| {
+        let evidence: serde_json::Value = serde_json::from_str(&row.evidence).unwrap();
+        evidence["distances"]["psi_debiased"].as_f64().unwrap()
+    };
+    assert!(
+        psi(kiosks[1]) > 0.25,
+        "twice as large, and shown: {}",
+        psi(kiosks[1])
+    );
+    let events = database
+        .transact(|t| events::after(t, 0, 10))
+        .await
+        .unwrap();
+    assert_eq!(events, [], "and nobody was paged");
+}
+
+#[tokio::test]
+async fn a_reference_of_another_contract_is_undecided_with_the_reason() {
+    let bench = Bench::open();
+    bench.freeze().await;
+    let database = bench.parts.database.clone();
+    let sql = "UPDATE kept_references SET contract = 7";
+    database
+        .transact(|t| Ok(t.execute(sql, [])?))
+        .await
+        .unwrap();
+    let verdicts = twenty_lanes_later(bench).await;
+    assert!(!verdicts.is_empty());
+    for row in verdicts {
+        assert_eq!(
+            (row.state.as_str(), row.reference.as_deref()),
+            ("undecided", None)
+        );
+        assert!(
+            row.evidence.contains("contract version 7"),
+            "{}",
+            row.evidence
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_retired_reference_judges_no_more_and_comes_back_without_the_past() {
+    let bench = Bench::open();
+    bench.freeze().await;
+    let kept = References::new(bench.parts.database.clone(), Arc::clone(&bench.parts.clock));
+    let hashes: Vec<_> = kept
+        .list(10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|kept| kept.row.hash)
+        .collect();
+    for hash in &hashes {
+        kept.retire(hash, "admin").await.unwrap();
+    }
+    tick_until_done(&mut bench.watcher()).await;
+    assert!(
+        bench
+            .verdicts()
+            .await
+            .iter()
+            .all(|row| row.state == "undecided")
+    );
+    for hash in &hashes {
+        kept.pin(hash, "admin").await.unwrap();
+    }
+    let verdicts = twenty_lanes_later(bench).await;
+    let judged: Vec<_> = verdicts
+        .iter()
+        .filter(|row| row.reference.is_some())
+        .collect();
+    assert!(
+        judged.iter().all(|row| row.time > UNTIL * LANE_US),
+        "{judged:?}"
+    );
+    assert!(
+        judged.iter().any(|row| row.state == "drifting"),
+        "{judged:?}"
+    );
 }

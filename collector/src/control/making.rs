@@ -1,0 +1,284 @@
+//! Lanes to references. In: a request, where lanes come from, incidents. Out: references that are
+//! not kept yet, and what the others lack. Reads one signal and one day at a time, because four
+//! weeks of everything fit into no memory.
+
+use std::collections::BTreeMap;
+
+use fathomline_queries::{
+    drift::{
+        DEVICES_REPORTING, Lane, Level, Making, Policy, REFERENCE_BYTES_MAX, Reference, SeriesKey,
+    },
+    published,
+};
+
+use super::{ControlError, CreateRequest, Missing};
+use crate::{
+    database::{Database, DatabaseError, references},
+    watch::{
+        WatchSettings,
+        lanes::{Asked, LaneSource, SeriesLanes},
+        schedule::Span,
+    },
+};
+
+/// Lanes read at once: a day of minutes.
+const CHUNK_LANES: i64 = 1_440;
+
+/// Lanes that are held at once, about a kilobyte each.
+const HELD_LANES_MAX: usize = 300_000;
+
+/// What a request comes to.
+pub(super) struct Made {
+    pub(super) references: Vec<(Reference, usize)>,
+    pub(super) shortfalls: Vec<Missing>,
+}
+
+/// Where to read, and by what to make.
+pub(super) struct Maker<'a> {
+    pub(super) database: &'a Database,
+    pub(super) lanes: &'a dyn LaneSource,
+    pub(super) settings: &'a WatchSettings,
+    pub(super) request: &'a CreateRequest,
+    pub(super) span: Span,
+}
+
+/// A series to be frozen.
+struct Wanted {
+    making: Making,
+    lanes: Vec<Lane>,
+    excluded: usize,
+}
+
+/// Lanes of every series that is one at the level that was asked for.
+#[derive(Default)]
+struct Together {
+    shown: Vec<Lane>,
+    /// Of series whose lanes are all of few devices.
+    of_few: Vec<Lane>,
+    excluded: usize,
+}
+
+impl Together {
+    /// As with lanes, so with series: what is of few devices is used where there is nothing else.
+    fn lanes(self) -> Vec<Lane> {
+        taken_together(match self.shown.is_empty() {
+            true => self.of_few,
+            false => self.shown,
+        })
+    }
+}
+
+impl Maker<'_> {
+    pub(super) async fn make(&self) -> Result<Made, ControlError> {
+        let mut made = Made {
+            references: vec![],
+            shortfalls: vec![],
+        };
+        for metrics in self.parts() {
+            let wanted = self.wanted(&metrics).await?;
+            let policy = self.settings.policy.clone();
+            let freeze = move || freeze_all(wanted, &policy);
+            let frozen = tokio::task::spawn_blocking(freeze).await;
+            let (references, shortfalls) = frozen.map_err(|_| DatabaseError::Stopped)??;
+            made.references.extend(references);
+            made.shortfalls.extend(shortfalls);
+        }
+        if made.references.is_empty() && made.shortfalls.is_empty() {
+            return Err(ControlError::Nothing {
+                model: self.request.model.clone(),
+                from_us: self.span.from_us,
+                to_us: self.span.to_us,
+            });
+        }
+        Ok(made)
+    }
+
+    /// Signals that are read together: all of them where the span is short. How many devices report
+    /// is known by other signals, so it is never read alone.
+    fn parts(&self) -> Vec<Vec<String>> {
+        let all = &self.settings.metrics;
+        let lanes = (self.span.to_us - self.span.from_us) / self.settings.cadence.lane_us;
+        if lanes <= CHUNK_LANES {
+            return vec![all.clone()];
+        }
+        let only = self.request.metric.as_deref();
+        let asked = |metric: &str| only.is_none_or(|only| only == metric);
+        let others = all.iter().filter(|metric| *metric != DEVICES_REPORTING);
+        let mut parts: Vec<Vec<String>> = others
+            .filter(|metric| asked(metric) || only == Some(DEVICES_REPORTING))
+            .map(|metric| vec![metric.clone()])
+            .collect();
+        let counted = all.iter().any(|metric| metric == DEVICES_REPORTING);
+        if counted && asked(DEVICES_REPORTING) {
+            parts.truncate(if only.is_some() { 1 } else { parts.len() });
+            let first = parts.iter_mut().take(1);
+            first.for_each(|part| part.push(DEVICES_REPORTING.to_owned()));
+        }
+        parts
+    }
+
+    /// Series of some signals as they are called at the level that was asked for.
+    async fn wanted(&self, metrics: &[String]) -> Result<Vec<Wanted>, ControlError> {
+        let level = self.request.level;
+        let mut wanted: BTreeMap<SeriesKey, Together> = BTreeMap::new();
+        let read = self.read(metrics).await?.into_iter();
+        // Devices of several variants may be the same ones: nobody can say how many report.
+        let told = |key: &SeriesKey| level == Level::Variant || key.metric != DEVICES_REPORTING;
+        for (key, mut lanes) in read.filter(|(key, _)| told(key)) {
+            let excluded = self.exclude_incidents(&key, &mut lanes).await?;
+            let together = wanted.entry(key.at(level)).or_default();
+            match keep_what_is_shown(&mut lanes, &key.metric, self.settings.min_devices) {
+                true => together.shown.append(&mut lanes),
+                false => together.of_few.append(&mut lanes),
+            }
+            together.excluded += excluded;
+        }
+        let wanted = wanted.into_iter().map(|(key, together)| Wanted {
+            making: Making {
+                key,
+                level,
+                season: self.request.season(),
+            },
+            excluded: together.excluded,
+            lanes: together.lanes(),
+        });
+        Ok(wanted.collect())
+    }
+
+    async fn read(&self, metrics: &[String]) -> Result<SeriesLanes, ControlError> {
+        let lane_us = self.settings.cadence.lane_us;
+        let (mut read, mut held) = (SeriesLanes::new(), 0);
+        let mut from_us = self.span.from_us;
+        while from_us < self.span.to_us {
+            let chunk_us = CHUNK_LANES.saturating_mul(lane_us);
+            let span = Span {
+                from_us,
+                to_us: from_us.saturating_add(chunk_us).min(self.span.to_us),
+            };
+            let asked = Asked {
+                span,
+                lane_us,
+                metrics,
+            };
+            let found = self.lanes.lanes(asked).await.map_err(ControlError::Lanes)?;
+            for (key, lanes) in found {
+                if metrics.contains(&key.metric) && self.request.wants(&key) && !lanes.is_empty() {
+                    held += lanes.len();
+                    read.entry(key).or_default().extend(lanes);
+                }
+            }
+            if held > HELD_LANES_MAX {
+                return Err(ControlError::Request(format!(
+                    "there are more than {HELD_LANES_MAX} lanes of {} in this span; choose one class of devices, one version or a shorter span",
+                    metrics.join(", ")
+                )));
+            }
+            from_us = span.to_us;
+        }
+        Ok(read)
+    }
+
+    /// A drift is not how it was: its lanes enter no reference unless somebody wants them.
+    async fn exclude_incidents(
+        &self,
+        key: &SeriesKey,
+        lanes: &mut Vec<Lane>,
+    ) -> Result<usize, ControlError> {
+        if self.request.include_incidents {
+            return Ok(0);
+        }
+        let (series, span) = (key.id(), (self.span.from_us, self.span.to_us));
+        let read = self
+            .database
+            .transact(move |t| references::incidents(t, &series, span));
+        let incidents = read.await?;
+        let before = lanes.len();
+        let during = |lane: &Lane, (since_us, to_us): &(i64, i64)| {
+            lane.end_us > *since_us && lane.end_us <= *to_us
+        };
+        lanes.retain(|lane| !incidents.iter().any(|incident| during(lane, incident)));
+        Ok(before - lanes.len())
+    }
+}
+
+/// References are drawn beside what is published. One that held the lanes of few devices as well
+/// would tell of them by what it has more, so it is made of the others, where there are any. Where
+/// there are none, its own number of devices keeps it from being drawn. Whether there were any.
+fn keep_what_is_shown(lanes: &mut Vec<Lane>, metric: &str, min_devices: u32) -> bool {
+    let shown = |lane: &Lane| published::shows(min_devices, metric, lane.devices);
+    let any = lanes.iter().any(shown);
+    if any {
+        lanes.retain(shown);
+    }
+    any
+}
+
+/// Lanes of several series that ended together, as one. One device may run several variants, so
+/// there are at least as many devices as the largest of them has.
+fn taken_together(mut lanes: Vec<Lane>) -> Vec<Lane> {
+    lanes.sort_by_key(|lane| lane.end_us);
+    let mut together: Vec<Lane> = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        match together
+            .last_mut()
+            .filter(|last| last.end_us == lane.end_us)
+        {
+            Some(last) => {
+                last.summary.merge(&lane.summary);
+                last.count += lane.count;
+                last.device_windows += lane.device_windows;
+                last.devices = last.devices.max(lane.devices);
+            }
+            None => together.push(lane),
+        }
+    }
+    together
+}
+
+type Frozen = (Vec<(Reference, usize)>, Vec<Missing>);
+
+fn freeze_all(wanted: Vec<Wanted>, policy: &Policy) -> Result<Frozen, ControlError> {
+    let (mut references, mut shortfalls) = (vec![], vec![]);
+    for Wanted {
+        making,
+        lanes,
+        excluded,
+    } in wanted
+    {
+        let (series, name) = (making.key.id(), making.key.to_string());
+        match making.freeze(&lanes, policy) {
+            Ok(reference) => references.push((reference, excluded)),
+            Err(shortfall) => shortfalls.push(Missing {
+                series,
+                name,
+                shortfall: with_excluded(shortfall.to_string(), excluded),
+            }),
+        }
+    }
+    Ok((references, shortfalls))
+}
+
+fn with_excluded(shortfall: String, excluded: usize) -> String {
+    match excluded {
+        0 => shortfall,
+        _ => format!(
+            "{shortfall}; {excluded} lanes were left out because the series drifted then, unless include_incidents says otherwise"
+        ),
+    }
+}
+
+/// The bytes of a reference, as they are kept.
+pub(super) fn encode(reference: &Reference) -> Result<Vec<u8>, ControlError> {
+    let failed = |why: String| ControlError::Reference {
+        name: reference.key().to_string(),
+        why,
+    };
+    let bytes = postcard::to_allocvec(reference).map_err(|error| failed(error.to_string()))?;
+    if bytes.len() > REFERENCE_BYTES_MAX {
+        return Err(failed(format!(
+            "it takes {} bytes and {REFERENCE_BYTES_MAX} are allowed; choose a shorter span",
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
+}
