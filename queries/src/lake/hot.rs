@@ -87,12 +87,17 @@ impl HotRows {
     }
 }
 
+/// A scan gains nothing from larger batches: it reads them by about as many rows.
+const JOINED_ROWS_MAX: usize = 8_192;
+
 /// Appends, and joins the last two while the earlier is not larger: `n` pushes leave about
-/// `log2 n` batches, and each row is copied as often, so views stay cheap to copy and to scan.
+/// `log2 n` batches of few rows, and each row is copied as often, so views stay cheap to copy and
+/// to scan. Large ones stay as they are.
 fn join_like_sizes(kept: &mut Vec<RecordBatch>, batch: RecordBatch) -> Result<(), ArrowError> {
     kept.push(batch);
     while let [.., earlier, later] = kept.as_slice()
         && earlier.num_rows() <= later.num_rows()
+        && later.num_rows() < JOINED_ROWS_MAX
     {
         let joined = concat_batches(&earlier.schema(), [earlier, later])?;
         kept.truncate(kept.len() - 2);

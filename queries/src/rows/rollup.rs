@@ -4,7 +4,7 @@
 //! In: admitted device rows. Out: one [`RollupRow`] a lane and cohort. Gauges do not roll up
 //! (levels do not add), and rows whose time is unknown enter no lane.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::{
     Clock, Cohort, DeviceColumns, DeviceSketch, Distribution, DistributionRow, MeasurementKind,
@@ -24,12 +24,13 @@ pub fn rollup(
 ) -> Vec<RollupRow> {
     let mut lanes = Lanes {
         width_us,
-        rows: BTreeMap::new(),
+        found: HashMap::new(),
+        rows: Vec::new(),
     };
     for row in distributions {
         lanes.add(
             &row.columns,
-            row.category.as_deref(),
+            row.category.as_deref().unwrap_or_default(),
             Increment::Values(&row.distribution),
         );
     }
@@ -41,12 +42,16 @@ pub fn rollup(
         if let Some(count) = row.count {
             lanes.add(
                 &row.columns,
-                row.category.as_deref(),
+                row.category.as_deref().unwrap_or_default(),
                 Increment::Count(count),
             );
         }
     }
-    lanes.rows.into_values().flatten().collect()
+    // Stable: rows that only bounds keep apart stay in the order they came in.
+    lanes
+        .rows
+        .sort_by(|a, b| (a.time, &a.cohort).cmp(&(b.time, &b.cohort)));
+    lanes.rows
 }
 
 enum Increment<'a> {
@@ -54,20 +59,50 @@ enum Increment<'a> {
     Count(i64),
 }
 
-/// Rows of one lane and cohort; several only where bounds of foreign histograms differ.
-struct Lanes {
-    width_us: i64,
-    rows: BTreeMap<(i64, Cohort), Vec<RollupRow>>,
+/// One lane and cohort, by the names that rows hold: none is copied to look it up.
+#[derive(PartialEq, Eq, Hash)]
+struct Place<'a> {
+    time: i64,
+    names: [&'a str; 8],
+    quantization: Option<&'a str>,
 }
 
-impl Lanes {
-    fn add(&mut self, columns: &DeviceColumns, category: Option<&str>, increment: Increment<'_>) {
+impl<'a> Place<'a> {
+    fn of(columns: &'a DeviceColumns, category: &'a str, time: i64) -> Self {
+        Self {
+            time,
+            names: [
+                &columns.service,
+                &columns.device_class,
+                &columns.model,
+                &columns.version,
+                &columns.variant,
+                &columns.metric,
+                &columns.unit,
+                category,
+            ],
+            quantization: columns.quantization.as_deref(),
+        }
+    }
+}
+
+struct Lanes<'a> {
+    width_us: i64,
+    /// Rows of one lane and cohort; several only where bounds of foreign histograms differ.
+    found: HashMap<Place<'a>, Vec<usize>>,
+    rows: Vec<RollupRow>,
+}
+
+impl<'a> Lanes<'a> {
+    fn add(&mut self, columns: &'a DeviceColumns, category: &'a str, increment: Increment<'_>) {
         if columns.clock == Clock::Unknown {
             return;
         }
         let time = lane_end(columns.time, self.width_us);
-        let cohort = cohort(columns, category.unwrap_or_default());
-        let rows = self.rows.entry((time, cohort.clone())).or_default();
+        let found = self
+            .found
+            .entry(Place::of(columns, category, time))
+            .or_default();
         let (count, distribution) = match increment {
             Increment::Count(count) => (count, None),
             Increment::Values(values) => (
@@ -76,7 +111,8 @@ impl Lanes {
             ),
         };
         let devices = DeviceSketch::of(&columns.device);
-        for row in rows.iter_mut() {
+        for at in found.iter() {
+            let row = &mut self.rows[*at];
             // A sum beyond 63 bits goes to a row of its own: rows of one lane add up anyway.
             let Some(sum) = row.count.checked_add(count) else {
                 continue;
@@ -88,10 +124,11 @@ impl Lanes {
                 return;
             }
         }
-        rows.push(RollupRow {
+        found.push(self.rows.len());
+        self.rows.push(RollupRow {
             time,
             width_us: self.width_us,
-            cohort,
+            cohort: cohort(columns, category),
             count,
             distribution: distribution.cloned(),
             device_windows: 1,

@@ -1,5 +1,7 @@
 //! What cohort increments promise.
 
+use std::collections::BTreeMap;
+
 use fathomline_wire::histogram::{ExplicitHistogram, ExponentialHistogram};
 use proptest::prelude::*;
 
