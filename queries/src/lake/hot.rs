@@ -87,23 +87,27 @@ impl HotRows {
     }
 }
 
-/// A scan gains nothing from larger batches: it reads them by about as many rows.
+/// So many small batches become one.
+const JOINED: usize = 8;
+/// A scan gains nothing from larger ones: it reads them by about as many rows.
 const JOINED_ROWS_MAX: usize = 8_192;
 
-/// Appends, and joins the last two while the earlier is not larger: `n` pushes leave about
-/// `log2 n` batches of few rows, and each row is copied as often, so views stay cheap to copy and
-/// to scan. Large ones stay as they are.
+/// Appends, and joins the last eight of like size: `n` pushes leave about `7 log8 n` small batches,
+/// and each row is copied `log8 n` times, so views stay cheap to make and to scan.
 fn join_like_sizes(kept: &mut Vec<RecordBatch>, batch: RecordBatch) -> Result<(), ArrowError> {
-    kept.push(batch);
-    while let [.., earlier, later] = kept.as_slice()
-        && earlier.num_rows() <= later.num_rows()
-        && later.num_rows() < JOINED_ROWS_MAX
-    {
-        let joined = concat_batches(&earlier.schema(), [earlier, later])?;
-        kept.truncate(kept.len() - 2);
-        kept.push(joined);
+    let size = |batch: &RecordBatch| batch.num_rows().max(1).ilog2() / JOINED.ilog2();
+    let mut last = batch;
+    loop {
+        let alike = kept.iter().rev();
+        let alike = alike.take_while(|batch| size(batch) <= size(&last)).count();
+        if alike + 1 < JOINED || last.num_rows() >= JOINED_ROWS_MAX {
+            kept.push(last);
+            return Ok(());
+        }
+        let mut joined = kept.split_off(kept.len() - alike);
+        joined.push(last);
+        last = concat_batches(&joined[0].schema(), &joined)?;
     }
-    Ok(())
 }
 
 /// The batch in the types of `schema`, columns found by name.
@@ -149,7 +153,7 @@ mod tests {
                 .sum::<usize>(),
             1000
         );
-        assert!(hot.of(Table::Events).count() <= 10);
+        assert!(hot.of(Table::Events).count() <= 7 * 4);
     }
 
     #[test]
