@@ -180,3 +180,40 @@ fn what_never_fits_is_not_told_to_come_back() {
     assert!(answer.text().contains("MiB of memory"), "{}", answer.text());
     still_counts(&house);
 }
+
+#[test]
+fn what_waits_for_its_files_is_bounded_and_nothing_of_it_is_lost() {
+    let mut house = House::with(Settings {
+        config: "[store]\nseal_after = \"100ms\"\nwaiting_bytes = 20000\n".into(),
+        ..Settings::default()
+    });
+    let log = house.data().join("tables/distributions/_delta_log");
+    let aside = log.with_extension("aside");
+    std::fs::rename(&log, &aside).unwrap();
+    // No commit can be written below a file.
+    std::fs::write(&log, "").unwrap();
+    let began_us = now_us() - 60_000_000;
+    let window = |sequence: u64| {
+        let start_us = began_us + i64::try_from(sequence).unwrap() * 1_000;
+        let end_us = start_us + 1_000;
+        Device::new(1).window(sequence, Span { start_us, end_us }, &[0.1, 0.2, 0.4])
+    };
+    let mut windows = (1..20_000).map(|sequence| (sequence, house.offer(&window(sequence))));
+    let refused = windows.find(|(_, answer)| answer.status != 200);
+    let (sequence, answer) = refused.expect("more is refused at last");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("the tables do not keep up"));
+    assert!(answer.retry_after.is_some());
+
+    std::fs::remove_file(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    until("it goes on by itself", || {
+        house.offer(&window(sequence)).status == 200
+    });
+    let windows = i64::try_from(sequence).unwrap();
+    let records = 3 * windows;
+    books::balance(&house, Sent { windows, records });
+    house.end_politely();
+    house.reopen();
+    books::balance(&house, Sent { windows, records });
+}

@@ -218,6 +218,7 @@ fn store(raw: &RawConfig) -> Result<StoreSettings, ConfigError> {
     Ok(StoreSettings {
         seal_after,
         seal_bytes: positive("store.seal_bytes", raw.seal_bytes, 64 << 20)?,
+        waiting_bytes: positive("store.waiting_bytes", raw.waiting_bytes, 128 << 20)?,
         lane_us: micros(lane),
         lateness_us: micros(lateness),
         limits: Limits::default(),

@@ -45,7 +45,7 @@ mod writer;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -78,6 +78,8 @@ const QUEUE_ARRIVALS_MAX: usize = 1024;
 pub(crate) struct StoreSettings {
     pub(crate) seal_after: Duration,
     pub(crate) seal_bytes: u64,
+    /// Sealed bytes of the log that may wait for their commit.
+    pub(crate) waiting_bytes: u64,
     pub(crate) lane_us: i64,
     /// How long a lane stays open after its end; rows that come later are marked late.
     pub(crate) lateness_us: i64,
@@ -138,10 +140,39 @@ impl StoreHealth {
     }
 }
 
+/// Sealed bytes of the log that wait for their commit. Their rows are in memory until then, at
+/// several times the size, so there is a limit: where tables do not keep up, senders keep what they
+/// have.
+#[derive(Clone, Debug)]
+struct Backlog {
+    bytes: Arc<AtomicU64>,
+    max: u64,
+}
+
+impl Backlog {
+    fn new(max: u64) -> Self {
+        let bytes = Arc::default();
+        Self { bytes, max }
+    }
+
+    fn sealed(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn committed(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.max
+    }
+}
+
 /// The door of the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     queue: mpsc::Sender<Offer>,
+    backlog: Backlog,
     observer: Observer,
 }
 
@@ -168,6 +199,9 @@ impl Store {
     pub(crate) async fn offer(&self, arrival: Arrival) -> Result<Outcome, Refusal> {
         let (reply, answer) = oneshot::channel();
         let busy = |detail: &str| Refusal::new(Rejection::Busy, detail);
+        if self.backlog.is_full() {
+            return Err(busy("the tables do not keep up with the log"));
+        }
         self.observer.queued();
         let queued = self
             .queue

@@ -82,6 +82,7 @@ impl RawTls {
 pub(super) struct RawStore {
     pub(super) seal_after: Option<String>,
     pub(super) seal_bytes: Option<u64>,
+    pub(super) waiting_bytes: Option<u64>,
     /// A folder, or `s3://bucket/prefix` with credentials in the environment.
     pub(super) tables: Option<String>,
 }

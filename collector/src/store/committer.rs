@@ -24,8 +24,8 @@ use tokio::{
 use crate::observe::{Commit, Observer};
 
 use super::{
-    Folder, erase::Erased, folder::write_durably, ledger::Ledger, stall, tables::Tables, wal,
-    writer::Sealed,
+    Backlog, Folder, StoreSettings, erase::Erased, folder::write_durably, ledger::Ledger, stall,
+    tables::Tables, wal, writer::Sealed,
 };
 
 /// Wait between attempts to commit a segment that failed.
@@ -44,15 +44,16 @@ pub(super) struct Committer {
     pub(super) lane_us: i64,
     pub(super) erased: Erased,
     pub(super) observer: Observer,
+    pub(super) backlog: Backlog,
     /// The last segment whose entries the ledger knows.
     pub(super) known: i64,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) since: Since,
+    since: Since,
 }
 
 /// What was written since the last checkpoint.
 #[derive(Debug, Default)]
-pub(super) struct Since {
+struct Since {
     log_bytes: u64,
     checkpoint_bytes: u64,
 }
@@ -73,6 +74,26 @@ pub(super) enum CommitError {
 }
 
 impl Committer {
+    /// A committer that knows nothing yet.
+    pub(super) fn new(
+        folder: &Arc<Folder>,
+        tables: &Arc<Mutex<Tables>>,
+        settings: &StoreSettings,
+        observer: &Observer,
+    ) -> Self {
+        Self {
+            folder: folder.clone(),
+            tables: tables.clone(),
+            lane_us: settings.lane_us,
+            erased: settings.erased.clone(),
+            observer: observer.clone(),
+            backlog: Backlog::new(settings.waiting_bytes),
+            known: 0,
+            ledger: Arc::default(),
+            since: Since::default(),
+        }
+    }
+
     /// Commits segments in order until the writer is gone. A segment that cannot be committed
     /// (no space, say) is tried again: its rows stay in the log and visible meanwhile.
     pub(super) async fn run(
@@ -88,6 +109,7 @@ impl Committer {
                 self.observer.commit_failed();
                 tokio::time::sleep(RETRY_AFTER).await;
             }
+            self.backlog.committed(segment.bytes);
             if let Some(reply) = segment.ledger.take() {
                 // A writer that is gone needs no ledger.
                 let _ = reply.send(Ledger::clone(&self.ledger));

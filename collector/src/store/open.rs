@@ -18,7 +18,7 @@ use crate::observe::Observer;
 
 use super::{
     ControlTables, Folder, Offer, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
-    committer::{Committer, Since, read_checkpoint},
+    committer::{Committer, read_checkpoint},
     erase::Eraser,
     frame::Frame,
     ledger::Ledger,
@@ -89,16 +89,8 @@ pub(crate) async fn open(
         .clone()
         .unwrap_or_else(|| folder.tables().into());
     let tables = Arc::new(Mutex::new(Tables::open(place).await?));
-    let committer = Committer {
-        folder: folder.clone(),
-        tables: tables.clone(),
-        lane_us: settings.lane_us,
-        erased: settings.erased.clone(),
-        observer: observer.clone(),
-        known: 0,
-        ledger: Arc::default(),
-        since: Since::default(),
-    };
+    let committer = Committer::new(&folder, &tables, &settings, &observer);
+    let backlog = committer.backlog.clone();
     let (committer, last) = caught_up(committer).await?;
     let lake = Arc::new(lake(&tables, last, &observer).await?);
     let ground = Ground {
@@ -124,6 +116,7 @@ pub(crate) async fn open(
         ledger: Ledger::clone(&committer.ledger),
         lake: lake.clone(),
         sealed,
+        backlog: backlog.clone(),
         rows: Frame::default(),
         erased: vec![],
         forgets: vec![],
@@ -143,7 +136,11 @@ pub(crate) async fn open(
         upkeep: erasing,
     };
     Ok(Opened {
-        store: Store { queue, observer },
+        store: Store {
+            queue,
+            backlog,
+            observer,
+        },
         health,
         lake,
         upkeep,

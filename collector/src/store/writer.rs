@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Arrived, Folder, Offer, Outcome, StoreHealth, StoreSettings,
+    Arrived, Backlog, Folder, Offer, Outcome, StoreHealth, StoreSettings,
     erase::Forget,
     frame::Frame,
     ledger::Ledger,
@@ -64,6 +64,7 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) lake: Arc<Lake>,
     pub(super) sealed: mpsc::UnboundedSender<Sealed>,
+    pub(super) backlog: Backlog,
     /// Rows of the open segment.
     pub(super) rows: Frame,
     /// Devices erased since the last segment was sealed.
@@ -346,6 +347,7 @@ impl Writer {
             ledger,
         };
         self.observer.sealed();
+        self.backlog.sealed(sealed.bytes);
         // The committer ends only after this thread: its end would be a panic there.
         self.sealed.send(sealed).is_ok()
     }
