@@ -9,6 +9,7 @@ use fathomline_queries::{
     lake::Lake,
     published::{Lanes, Publication},
 };
+use futures::future::BoxFuture;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -125,9 +126,16 @@ pub struct Running {
 impl Collector {
     /// Opens the data folder, replays its log and opens the doors.
     ///
+    /// Boxed, because an async function is compiled where it is awaited: whoever embeds a collector
+    /// would compile all of it again.
+    ///
     /// # Errors
     /// When an address or the data folder cannot be used; nothing is left half open.
-    pub async fn start(config: Config) -> Result<Running, StartError> {
+    pub fn start(config: Config) -> BoxFuture<'static, Result<Running, StartError>> {
+        Box::pin(Self::started(config))
+    }
+
+    async fn started(config: Config) -> Result<Running, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let Doors {
             http,
@@ -398,13 +406,15 @@ impl Running {
     }
 
     /// Closes the doors and returns once everything acknowledged is committed.
-    pub async fn drain(self) {
-        // Nobody listening means that the doors are closed already.
-        let _ = self.stop.send(true);
-        for task in self.tasks {
-            let _ = task.await;
-        }
-        let _ = self.drained.await;
+    pub fn drain(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // Nobody listening means that the doors are closed already.
+            let _ = self.stop.send(true);
+            for task in self.tasks {
+                let _ = task.await;
+            }
+            let _ = self.drained.await;
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use datafusion::{
         tokenizer::{Token, Tokenizer},
     },
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use tokio::sync::Semaphore;
 
 use self::{answer::AnswerBuilder, session::Caller};
@@ -171,7 +171,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the query is invalid, would write, or reaches a limit.
-    pub async fn query_outside(&self, sql: &str) -> Result<Answer, QueryError> {
+    pub fn query_outside<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Answer, QueryError>> {
+        Box::pin(self.answered(sql))
+    }
+
+    async fn answered(&self, sql: &str) -> Result<Answer, QueryError> {
         if sql.len() > SQL_BYTES_MAX {
             return Err(QueryError::TooLong(sql.len()));
         }
@@ -189,17 +193,22 @@ impl Engine {
 
     /// Answers one of the questions in `sql/`, in full.
     ///
+    /// Boxed, because an async function is compiled where it is awaited: every crate that asks
+    /// would compile the query engine's part again.
+    ///
     /// # Errors
     /// When a parameter is missing or of the wrong type, or a limit is reached.
-    pub async fn ask(
-        &self,
-        question: &Question,
+    pub fn ask<'a>(
+        &'a self,
+        question: &'a Question,
         parameters: Vec<(&'static str, ScalarValue)>,
-    ) -> Result<Vec<RecordBatch>, QueryError> {
-        let context = self.session(&self.ours)?;
-        let parameters = ParamValues::from(parameters);
-        self.in_time(run(rows(context, question.sql, parameters)))
-            .await
+    ) -> BoxFuture<'a, Result<Vec<RecordBatch>, QueryError>> {
+        Box::pin(async move {
+            let context = self.session(&self.ours)?;
+            let parameters = ParamValues::from(parameters);
+            let work = run(rows(context, question.sql, parameters));
+            self.in_time(work).await
+        })
     }
 
     /// A new session over one view of all tables.
