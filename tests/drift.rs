@@ -127,8 +127,7 @@ fn a_backtest_finds_the_page_that_would_have_been_sent() {
     let data = house.data().to_string_lossy().into_owned();
     let backtest = |extra: &[&str]| -> Vec<Value> {
         let fixed = ["backtest", "--data", &data, "--format", "json"];
-        let reference = ["--reference-minutes", "1", "--series-budget", "32"];
-        let arguments = [&fixed[..], &reference[..], extra].concat();
+        let arguments = [&fixed[..], &["--series-budget", "32"], extra].concat();
         let (succeeded, printed) = house.command_line(&arguments);
         assert!(succeeded, "{printed}");
         // What is printed beside it comes after.
@@ -144,9 +143,12 @@ fn a_backtest_finds_the_page_that_would_have_been_sent() {
         let line = lines.iter().find(of).unwrap_or_else(|| panic!("{lines:?}"));
         line["pages"].as_array().unwrap().clone()
     };
-    let found = backtest(&["--model", "tiny"]);
-    assert_eq!(pages(&found, "kiosk").len(), 1, "{found:?}");
-    assert_eq!(pages(&found, "panel").len(), 0, "{found:?}");
+    for by in [&["--reference-minutes", "1"][..], &["--in-force"]] {
+        let found = backtest(&[by, &["--model", "tiny"]].concat());
+        assert_eq!(pages(&found, "kiosk").len(), 1, "{by:?}: {found:?}");
+        assert_eq!(pages(&found, "panel").len(), 0, "{by:?}: {found:?}");
+    }
+    let found = backtest(&["--in-force"]);
     let page = &pages(&found, "kiosk")[0];
     assert!(
         page["score"].as_f64() >= page["threshold"].as_f64(),
@@ -156,7 +158,8 @@ fn a_backtest_finds_the_page_that_would_have_been_sent() {
         page["evidence"].as_str().unwrap().contains("reference"),
         "{page}"
     );
-    let rule = backtest(&["--rule", "psi", "--limit", "0.2", "--lanes", "5"]);
+    let rule = ["--rule", "psi", "--limit", "0.2", "--lanes", "5"];
+    let rule = backtest(&[&["--reference-minutes", "1"][..], &rule].concat());
     assert!(!pages(&rule, "kiosk").is_empty(), "{rule:?}");
     let (succeeded, said) = house.command_line(&["backtest", "--data", "nowhere"]);
     assert!(!succeeded && said.contains("cannot find tables"), "{said}");

@@ -17,7 +17,8 @@
 //! | [`tables`] | where lanes come from and copies go in a running collector |
 //!
 //! Records that arrive after their lane was judged are counted and shown with the series' next
-//! verdicts; they do not revise the verdict yet.
+//! verdicts; they do not revise the verdict yet. An hour therefore closes with its last lane: to
+//! wait longer would delay pages and change no score.
 
 pub(crate) mod forward;
 mod judge;

@@ -7,8 +7,11 @@
 #[expect(dead_code, reason = "the report uses more of it")]
 mod world;
 
-use fathomline_queries::drift::{
-    Detector, Lane, Policy, Reference, SeriesKey, Summary, Verdict, VerdictState,
+use fathomline_queries::{
+    drift::{
+        Detector, Lane, Level, Making, Policy, Reference, SeriesKey, Summary, Verdict, VerdictState,
+    },
+    stats::Season,
 };
 use fathomline_wire::histogram::ExponentialHistogram;
 use sha2::{Digest as _, Sha256};
@@ -59,14 +62,11 @@ fn scores_have_the_bits_they_had() {
     let lanes = world.lanes(400);
     let verdicts = fold(&reference, &lanes);
     assert!(verdicts.iter().any(|verdict| verdict.page));
-    let mut digest = Sha256::new();
-    for (score, wide) in bits(&verdicts) {
-        digest.update(score.to_le_bytes());
-        digest.update(wide.unwrap().to_le_bytes());
-    }
-    let digest: [u8; 32] = digest.finalize().into();
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(digest, GOLDEN, "scores changed: change METHOD, too");
+    assert_eq!(
+        digest(&verdicts),
+        GOLDEN,
+        "scores changed: change METHOD, too"
+    );
     assert_eq!(
         bits(&verdicts),
         bits(&fold(&reference, &lanes)),
@@ -75,6 +75,46 @@ fn scores_have_the_bits_they_had() {
 }
 
 const GOLDEN: &str = "6f042a14987b39d1f06313cc55e7fc9b6c1cbb76efcc2c0f2125c51bf15c1601";
+
+fn digest(verdicts: &[Verdict]) -> String {
+    let mut digest = Sha256::new();
+    for (score, wide) in bits(verdicts) {
+        digest.update(score.to_le_bytes());
+        digest.update(wide.unwrap().to_le_bytes());
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Four weeks of a fleet with days, weekends, shocks and sessions, by hour of the week: what the
+/// report has over 30 days and many runs, for four days and one.
+#[test]
+fn a_season_is_no_drift_and_a_shift_is_seen_through_it() {
+    let mut world = World::new(Kind::Real, 20.0, 11);
+    let making = Making {
+        key: key(),
+        level: Level::Variant,
+        season: Season::HourOfWeek,
+    };
+    let lanes = world.lanes(world::REFERENCE);
+    let reference = making.freeze(&lanes, &alone()).unwrap();
+    let quiet = fold(&reference, &world.again(12).lanes(4 * DAY));
+    assert!(quiet.iter().all(|verdict| !verdict.page));
+    let mut shifted = world.again(12);
+    let noon = world::REFERENCE + 12 * world::HOUR;
+    shifted.shift = Some((noon, Shift::Mean(1.0)));
+    let verdicts = fold(&reference, &shifted.lanes(DAY));
+    let page = verdicts.iter().position(|verdict| verdict.page).unwrap() as i64;
+    let delay = page - 12 * world::HOUR;
+    assert!((1..=3 * world::HOUR).contains(&delay), "{delay} minutes");
+    assert_eq!(
+        digest(&verdicts),
+        GOLDEN_BY_HOURS,
+        "scores changed: change METHOD, too"
+    );
+}
+
+const GOLDEN_BY_HOURS: &str = "bfd1837f8ea9260950013e06efd89668996459ec35247df578f2882e3ac9b381";
 
 #[test]
 fn later_lanes_and_other_series_change_no_score() {

@@ -2,9 +2,11 @@
 //!
 //! In: a data folder, which need not have a collector, and how to judge. Out: per series how many
 //! lanes were judged and which pages would have been sent. The first part of the span is the
-//! reference, the rest is judged against it. Lanes are read a day at a time, so that a month of
-//! many series fits into memory.
+//! reference and the rest is judged against it; or references that are kept are, from the end of
+//! their own spans on. Lanes are read a day at a time, so that a month of many series fits into
+//! memory.
 
+mod kept;
 mod report;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
@@ -39,6 +41,17 @@ pub(crate) struct Backtesting {
     /// unless given.
     #[arg(long, value_name = "MINUTES")]
     reference_minutes: Option<u32>,
+    /// Judge against the references in force instead.
+    #[arg(long, conflicts_with_all = ["reference_minutes", "references"])]
+    in_force: bool,
+    /// Judge against this kept reference, by the first digits of its hash; may be given several
+    /// times.
+    #[arg(
+        long = "reference",
+        value_name = "HASH",
+        conflicts_with = "reference_minutes"
+    )]
+    references: Vec<String>,
     /// How to judge.
     #[arg(long, value_enum, default_value_t = How::Qx)]
     rule: How,
@@ -98,8 +111,9 @@ struct Stored {
 }
 
 /// A series between its past and its test.
-#[derive(Default)]
 struct Course {
+    /// Lanes that ended later are judged.
+    until_us: i64,
     past: Vec<Lane>,
     test: Option<Result<Backtest, String>>,
 }
@@ -135,13 +149,17 @@ impl Backtesting {
         let from_us =
             (stored.last_us - i64::from(self.days) * DAY_US).max(stored.first_us - stored.lane_us);
         let until_us = self.reference_until(from_us, stored);
-        remark(&format!(
-            "committed lanes of {} s; the reference is the first {} of {} minutes",
-            stored.lane_us / 1_000_000,
-            (until_us - from_us) / MINUTE_US,
-            (stored.last_us - from_us) / MINUTE_US
-        ));
         let judge = self.judge(stored.lane_us);
+        let kept = kept::chosen(self).await?;
+        let against = match &kept {
+            Some(kept) => format!("{} kept references", kept.len()),
+            None => format!("the first {} minutes", (until_us - from_us) / MINUTE_US),
+        };
+        remark(&format!(
+            "{} minutes of committed lanes of {} s; the reference is {against}",
+            (stored.last_us - from_us) / MINUTE_US,
+            stored.lane_us / 1_000_000,
+        ));
         let mut courses: BTreeMap<SeriesKey, Course> = BTreeMap::new();
         let mut day_us = from_us;
         while day_us < stored.last_us {
@@ -151,8 +169,12 @@ impl Backtesting {
                 to_us: (day_us + DAY_US).min(stored.last_us),
             };
             for (key, lane) in self.read(&engine, span).await? {
-                let course = courses.entry(key.clone()).or_default();
-                course.take(&key, lane, until_us, &judge);
+                let begin = || match &kept {
+                    Some(kept) => Course::against(kept.get(&key), stored.lane_us, &judge),
+                    None => Course::until(until_us),
+                };
+                let course = courses.entry(key.clone()).or_insert_with(begin);
+                course.take(&key, lane, &judge);
             }
             day_us = span.to_us;
         }
@@ -229,9 +251,41 @@ impl How {
 }
 
 impl Course {
-    fn take(&mut self, key: &SeriesKey, lane: Lane, until_us: i64, judge: &Judge) {
-        if lane.end_us <= until_us {
-            self.past.push(lane);
+    /// Against what comes until then.
+    fn until(until_us: i64) -> Self {
+        Self {
+            until_us,
+            past: Vec::new(),
+            test: None,
+        }
+    }
+
+    /// Against a reference that is kept, from the end of its span on.
+    fn against(reference: Option<&Reference>, lane_us: i64, judge: &Judge) -> Self {
+        let test = reference.map(|reference| {
+            let width_us = reference.lane_us();
+            if width_us == lane_us {
+                reference.check()?;
+                return Ok(Backtest::new(reference.clone(), judge, lane_us));
+            }
+            Err(format!(
+                "its reference has lanes of {} s and those that are stored have {} s",
+                width_us / 1_000_000,
+                lane_us / 1_000_000
+            ))
+        });
+        let none = || Err("no kept reference of it was chosen".to_owned());
+        Self {
+            test: Some(test.unwrap_or_else(none)),
+            ..Self::until(reference.map_or(i64::MAX, |reference| reference.span_us().1))
+        }
+    }
+
+    fn take(&mut self, key: &SeriesKey, lane: Lane, judge: &Judge) {
+        if lane.end_us <= self.until_us {
+            if self.test.is_none() {
+                self.past.push(lane);
+            }
             return;
         }
         let lane_us = lane.end_us - lane.start_us;

@@ -225,4 +225,6 @@ fn write(
 }
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod tests;

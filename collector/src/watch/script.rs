@@ -59,7 +59,8 @@ impl LaneSource for ScriptedLanes {
     }
 }
 
-fn lane(seed: u64, number: i64, factor: f64) -> Lane {
+/// Lane `number` of a series: what its devices said, times `factor`.
+pub(crate) fn lane(seed: u64, number: i64, factor: f64) -> Lane {
     let mut histogram = ExponentialHistogram::new(4);
     let count = DEVICES * RECORDS_A_DEVICE;
     for record in 0..count {

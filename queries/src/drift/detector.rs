@@ -20,7 +20,7 @@ use super::{
 use crate::stats::{ODDS_RATIOS, PER_STREAM};
 
 /// A name for how verdicts are reached; it changes when the mathematics does.
-const METHOD: &str = "qx-e-cusum/2";
+const METHOD: &str = "qx-e-cusum/3";
 
 /// Evidence of one series since its reference was frozen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -39,15 +39,29 @@ impl Observed {
             return Err(format!("the lane says {count} records and holds {holds}"));
         }
         let watched: Vec<Stream> = reference.streams().iter().map(|(s, _)| s.clone()).collect();
-        let events = |stream: &Stream| {
-            let events = stream.events(&lane.summary, &watched);
-            events.clamp(0.0, lane.count as f64)
-        };
+        let middle_us = lane.start_us + (lane.end_us - lane.start_us) / 2;
+        let records = lane.count as f64;
+        let (mut events, mut sees) = (Vec::with_capacity(watched.len()), false);
+        for (stream, expected) in watched.iter().zip(reference.expected_at(middle_us)) {
+            let (least, most) = stream.events_within(&lane.summary, &watched);
+            let (least, most) = (least.clamp(0.0, records), most.clamp(0.0, records));
+            // What coarse buckets cannot tell is no evidence: it counts as expected.
+            let usual = records * expected.share;
+            events.push(usual.clamp(least, most));
+            let allowed = records * expected.tolerance;
+            sees |= least >= usual - allowed || most <= usual + allowed;
+        }
+        if let (false, Summary::Histogram(histogram)) = (sees, &lane.summary) {
+            let scale = histogram.scale;
+            return Err(format!(
+                "the lane's buckets (scale {scale}) are wider than what the reference tells apart"
+            ));
+        }
         Ok(Self {
             start_us: lane.start_us,
             end_us: lane.end_us,
             count: lane.count,
-            events: watched.iter().map(events).collect(),
+            events,
         })
     }
 

@@ -12,7 +12,8 @@ const BINS_MAX: u64 = 10;
 
 impl Distances {
     /// Distances of a lane whose records are worth `effective` independent ones; none for an empty
-    /// lane, or for one that holds other than the reference.
+    /// lane, for one that holds other than the reference, or where the reference fills a single
+    /// bin, in which everything would be as near as can be.
     pub fn of(reference: &Reference, lane: &Lane, effective: f64) -> Option<Self> {
         if lane.count == 0 {
             return None;
@@ -35,6 +36,9 @@ impl Distances {
                 _ => return None,
             };
         let (r, c) = (bin(&fine_reference, &cuts), bin(&fine_current, &cuts));
+        if r.len() < 2 {
+            return None;
+        }
         let raw = psi(&r, &c);
         let records = reference.count() as f64;
         let noise = psi_expected_without_drift(r.len(), records, effective.max(1.0));

@@ -83,7 +83,10 @@ impl Stream {
     pub(super) fn events(&self, summary: &Summary, watched: &[Self]) -> f64 {
         match (self, summary) {
             (Self::Above { threshold, .. }, Summary::Histogram(histogram)) => {
-                above(histogram, *threshold)
+                match above(histogram, *threshold) {
+                    (least, most) if least == most => least,
+                    _ => histogram.count_above(*threshold),
+                }
             }
             (Self::Category { name }, Summary::Categories(categories)) => {
                 categories.get(name).copied().unwrap_or(0) as f64
@@ -101,6 +104,20 @@ impl Stream {
                     .sum::<u64>() as f64
             }
             _ => 0.0,
+        }
+    }
+
+    /// The fewest and the most that the lane's events can be: they differ where its buckets are
+    /// coarser than the thresholds.
+    pub(super) fn events_within(&self, summary: &Summary, watched: &[Self]) -> (f64, f64) {
+        match (self, summary) {
+            (Self::Above { threshold, .. }, Summary::Histogram(histogram)) => {
+                above(histogram, *threshold)
+            }
+            _ => {
+                let events = self.events(summary, watched);
+                (events, events)
+            }
         }
     }
 }
@@ -126,22 +143,27 @@ fn exceedances(histogram: &ExponentialHistogram) -> Vec<Stream> {
     streams
 }
 
-/// How many values exceed a threshold. One that [`snap`] chose is found among the buckets as a
-/// whole number, so that the count is whole and the same on every machine; below the scale of
-/// thresholds, and for thresholds that are not positive, it is interpolated.
-fn above(histogram: &ExponentialHistogram, threshold: f64) -> f64 {
-    let place = libm::log2(threshold) * f64::from(1 << SNAP_SCALE);
-    let finer = histogram.scale - SNAP_SCALE;
-    let boundary = libm::round(place);
-    let snapped = (place - boundary).abs() < 1e-6;
-    if !snapped || !(0..=20).contains(&finer) {
-        return histogram.count_above(threshold);
+/// How many values exceed a threshold: the fewest and the most that there can be. They are the
+/// same whole number where a bucket ends at the threshold, on every machine, and differ by what is
+/// in the bucket that the threshold cuts in two.
+fn above(histogram: &ExponentialHistogram, threshold: f64) -> (f64, f64) {
+    let place = libm::log2(threshold) * libm::exp2(f64::from(histogram.scale));
+    if !place.is_finite() {
+        let between = histogram.count_above(threshold);
+        return (between, between);
     }
-    let first = (boundary as i64) << finer;
+    let boundary = libm::round(place);
+    let ends = (place - boundary).abs() < 1e-6;
+    let first = if ends { boundary } else { libm::floor(place) };
     let buckets = &histogram.positive;
-    let below = (first - i64::from(buckets.offset)).max(0);
-    let above = buckets.counts.iter().skip(below as usize);
-    above.sum::<u64>() as f64
+    let below = (first as i64 - i64::from(buckets.offset)).max(-1);
+    let mut from = buckets.counts.iter().skip(below.max(0) as usize);
+    let cut = match ends || below < 0 {
+        true => 0,
+        false => from.next().copied().unwrap_or(0),
+    };
+    let least = from.sum::<u64>();
+    (least as f64, (least + cut) as f64)
 }
 
 /// Where a single bucket holds the lowest values and many others, no threshold lies below it, and
@@ -206,33 +228,42 @@ mod tests {
                 let Stream::Above { threshold, .. } = stream else {
                     unreachable!()
                 };
-                let (whole, between) = (
-                    above(&histogram, threshold),
-                    histogram.count_above(threshold),
-                );
+                let (whole, most) = above(&histogram, threshold);
+                let between = histogram.count_above(threshold);
                 assert!(
                     (whole - between).abs() < 1e-6,
                     "{threshold}: {whole}, {between}"
                 );
-                assert_eq!(whole.fract(), 0.0);
+                assert_eq!((whole.fract(), whole), (0.0, most));
             }
         }
     }
 
     #[test]
-    fn coarser_histograms_than_thresholds_are_interpolated() {
-        let (fine, mut coarse) = (histogram(4), histogram(4));
-        coarse.downscale(3);
-        for stream in exceedances(&fine) {
-            let Stream::Above { threshold, .. } = stream else {
-                unreachable!()
-            };
-            let (fine, coarse) = (above(&fine, threshold), above(&coarse, threshold));
-            assert!(
-                (fine - coarse).abs() < 100.0,
-                "{threshold}: {fine}, {coarse}"
-            );
+    fn coarser_histograms_than_thresholds_say_between_what_they_count() {
+        let fine = histogram(4);
+        for coarser in 2..=8 {
+            let mut coarse = histogram(4);
+            coarse.downscale(coarser);
+            for stream in exceedances(&fine) {
+                let Stream::Above { threshold, .. } = stream else {
+                    unreachable!()
+                };
+                let (true_count, _) = above(&fine, threshold);
+                let (least, most) = above(&coarse, threshold);
+                assert!(
+                    (least..=most).contains(&true_count),
+                    "{threshold}: {true_count} within {least} and {most}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn thresholds_outside_of_all_buckets_are_exceeded_by_all_or_none() {
+        let histogram = histogram(1);
+        assert_eq!(above(&histogram, 1e-9), (2_000.0, 2_000.0));
+        assert_eq!(above(&histogram, 1e9), (0.0, 0.0));
     }
 
     #[test]

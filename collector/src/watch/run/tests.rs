@@ -13,18 +13,18 @@ use crate::{
     watch::script::{KeptRows, LANE_US, ScriptedLanes, key},
 };
 
-const QUIET: i64 = 40;
-const UNTIL: i64 = 70;
+pub(super) const QUIET: i64 = 40;
+pub(super) const UNTIL: i64 = 70;
 
 /// A collector's watching half over lanes that are all in the past.
-struct Bench {
+pub(super) struct Bench {
     folder: tempfile::TempDir,
-    parts: Parts,
+    pub(super) parts: Parts,
     kept: Arc<KeptRows>,
 }
 
 impl Bench {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let policy = Policy {
             series_budget: 32,
@@ -58,6 +58,11 @@ impl Bench {
     }
 
     async fn freeze_at(&self, level: Level) {
+        self.freeze_series(level, 2).await;
+    }
+
+    /// Freezes what every series of the model did in the quiet lanes.
+    pub(super) async fn freeze_series(&self, level: Level, series: usize) {
         let Parts {
             database,
             lanes,
@@ -73,14 +78,14 @@ impl Bench {
         };
         let control = Control::new(database, lanes, clock, &settings);
         let answer = control.create(&request, "admin").await.unwrap();
-        assert_eq!(answer.references.len(), 2, "{answer:?}");
+        assert_eq!(answer.references.len(), series, "{answer:?}");
     }
 
-    fn watcher(&self) -> Watcher {
+    pub(super) fn watcher(&self) -> Watcher {
         Watcher::new(self.parts.clone())
     }
 
-    async fn verdicts(&self) -> Vec<VerdictRow> {
+    pub(super) async fn verdicts(&self) -> Vec<VerdictRow> {
         let wanted = Wanted {
             after: 0,
             series: None,
@@ -98,7 +103,7 @@ impl Bench {
     }
 }
 
-async fn tick_until_done(watcher: &mut Watcher) {
+pub(super) async fn tick_until_done(watcher: &mut Watcher) {
     while watcher.tick().await.unwrap() {}
 }
 
