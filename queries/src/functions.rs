@@ -5,17 +5,24 @@
 //! | `histogram_merge(scale, zero_count, pos_offset, pos_counts, neg_offset, neg_counts)` | the merged histogram, packed (aggregate) |
 //! | `histogram_merge(sum, min, max, scale, zero_count, zero_threshold, pos_offset, ...)` | the same with all of a table's histogram columns, in their order |
 //! | `histogram_quantile(packed, q)`, `histogram_cdf(packed, x)` | estimate of a quantile; share at or below `x` |
+//! | `drift_psi(reference, current)`, `drift_psi_debiased(reference, current [, effective])` | population stability index in nats; less what chance gives, for current records that are worth `effective` |
+//! | `drift_jensen_shannon`, `drift_hellinger`, `drift_ks` | distances from 0 to 1 |
+//! | `drift_wasserstein(reference, current [, bounds])` | how far values moved, in their unit |
+//! | `drift_chi_square`, `drift_chi_square_p`, `drift_cramers_v` | test statistic, how likely chance gives it, size of the effect |
 //! | `devices_merge(devices)` | the merged distinct sketch (aggregate) |
 //! | `devices_of(device)` | the distinct sketch of one device |
 //! | `counts_merge(counts)` | counts of equal bounds, added bucket by bucket (aggregate) |
 //! | `devices_count(devices)` | how many distinct devices, exact below 128 |
 //!
+//! What drift compares are two packed histograms or two lists of counts (`functions/distance.rs`).
 //! In: columns as `schema.rs` names them. Out: values. Numbers are those of `wire::histogram`,
-//! which merges and reads the histograms. Never panics on packed bytes that a stranger made up.
+//! which merges and reads the histograms, and of `stats`. Never panics on packed bytes or lists that
+//! a stranger made up.
 
 mod columns;
 mod counts;
 mod devices;
+mod distance;
 mod groups;
 mod histogram;
 mod packed;
@@ -45,7 +52,7 @@ pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         devices::count(),
         devices::of(),
     ];
-    for function in functions {
+    for function in functions.into_iter().chain(distance::all()) {
         registry.register_udf(Arc::new(function))?;
     }
     Ok(())

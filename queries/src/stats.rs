@@ -4,7 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `bins.rs` | reference-quantile bins, two histograms on common buckets |
-//! | `distance.rs` | PSI, Jensen-Shannon, Hellinger, KS, Wasserstein, chi-square |
+//! | `distance.rs` | PSI, Jensen-Shannon, Hellinger, KS, Wasserstein, chi-square, Cramer's V |
 //! | `evidence.rs` | log e-values of exceedance shares, e-CUSUM, e-BH |
 //! | `season.rs` | expected shares by hour of day or week |
 //!
@@ -15,10 +15,11 @@ mod distance;
 mod evidence;
 mod season;
 
-pub use bins::{Aligned, bin, reference_cuts};
+pub use bins::{Aligned, bin, explicit_positions, reference_cuts};
 pub use distance::{
     ChiSquare, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
-    psi_expected_without_drift, wasserstein,
+    psi_debiased, psi_expected_of_noise, psi_expected_without_drift, sliced_wasserstein,
+    wasserstein,
 };
 pub use evidence::{
     Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, e_bh, ln_mean, log_e_values,

@@ -3,8 +3,7 @@
 
 use super::{Distances, Lane, Reference, Summary};
 use crate::stats::{
-    Aligned, bin, hellinger, jensen_shannon_distance, ks, psi, psi_expected_without_drift,
-    wasserstein,
+    Aligned, bin, hellinger, jensen_shannon_distance, ks, psi, psi_debiased, wasserstein,
 };
 
 /// Most bins for distances; fewer where the lane has fewer than five records a bin (Cochran).
@@ -39,15 +38,13 @@ impl Distances {
         if r.len() < 2 {
             return None;
         }
-        let raw = psi(&r, &c);
-        let records = reference.count() as f64;
-        let noise = psi_expected_without_drift(r.len(), records, effective.max(1.0));
+        let worth = (reference.count() as f64, effective.max(1.0));
         let moved =
             positions.map(|positions| wasserstein(&fine_reference, &fine_current, &positions));
         Some(Self {
             bins: r.len() as u32,
-            psi: raw,
-            psi_debiased: (raw - noise).max(0.0),
+            psi: psi(&r, &c),
+            psi_debiased: psi_debiased(&r, &c, worth),
             jensen_shannon: jensen_shannon_distance(&r, &c),
             hellinger: hellinger(&r, &c),
             ks: ks(&fine_reference, &fine_current),

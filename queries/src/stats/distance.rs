@@ -1,7 +1,7 @@
 //! Distances between two binned distributions (statistics, section c). In: counts in the same
 //! bins, neither side empty. Out: one number, with its range below.
 
-use libm::{log, sqrt};
+use libm::{erfc, exp, log, sqrt};
 
 /// Population stability index in nats, each bin smoothed by half a count; 0 and up.
 pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
@@ -20,6 +20,21 @@ pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
 /// windows of different size.
 pub fn psi_expected_without_drift(bins: usize, reference: f64, current: f64) -> f64 {
     (bins.saturating_sub(1)) as f64 * (1.0 / current + 1.0 / reference)
+}
+
+/// PSI less what it is on average without drift, 0 and up. `effective` says what reference and
+/// current are worth in independent records; their counts, where records are independent.
+pub fn psi_debiased(reference: &[u64], current: &[u64], effective: (f64, f64)) -> f64 {
+    let noise = psi_expected_without_drift(reference.len(), effective.0, effective.1);
+    (psi(reference, current) - noise).max(0.0)
+}
+
+/// What noise for privacy adds to that average: every bin's count of `current` records carries
+/// noise of `variance`, and the reference has these `shares`, none of them zero (statistics,
+/// section f).
+pub fn psi_expected_of_noise(shares: &[f64], current: f64, variance: f64) -> f64 {
+    let spread: f64 = shares.iter().map(|share| 1.0 / share - 1.0).sum();
+    variance * spread / (current * current)
 }
 
 /// Jensen-Shannon divergence in nats, 0 to ln 2.
@@ -74,6 +89,11 @@ pub fn wasserstein(reference: &[u64], current: &[u64], positions: &[f64]) -> (f6
     (distance, (deviation > 0.0).then(|| distance / deviation))
 }
 
+/// Sliced Wasserstein-1 distance: the mean of the distances along each projection; none without one.
+pub fn sliced_wasserstein(distances: &[f64]) -> Option<f64> {
+    (!distances.is_empty()).then(|| distances.iter().sum::<f64>() / distances.len() as f64)
+}
+
 /// Pearson's statistic of the 2 by k table, with its degrees of freedom.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChiSquare {
@@ -83,6 +103,33 @@ pub struct ChiSquare {
     pub degrees: usize,
     /// Cramer's V, 0 to 1: the size of the effect.
     pub cramers_v: f64,
+}
+
+impl ChiSquare {
+    /// How likely equal distributions give this statistic or a larger one, if records are
+    /// independent.
+    pub fn p_value(&self) -> f64 {
+        // A sum of positive terms, each by its logarithm: nothing cancels out and none overflows.
+        let half = self.statistic / 2.0;
+        if half <= 0.0 {
+            return 1.0;
+        }
+        let odd = self.degrees % 2 == 1;
+        let (start, mut below, mut ln_term) = match odd {
+            true => {
+                let ln_gamma = log(std::f64::consts::PI) / 2.0 - log(2.0);
+                (erfc(sqrt(half)), 1.5, log(half) / 2.0 - half - ln_gamma)
+            }
+            false => (0.0, 1.0, -half),
+        };
+        let mut tail = start;
+        for _ in 0..self.degrees / 2 {
+            tail += exp(ln_term);
+            ln_term += log(half) - log(below);
+            below += 1.0;
+        }
+        tail.min(1.0)
+    }
 }
 
 /// Chi-square test statistic of equal distributions; none with fewer than two filled bins.
