@@ -165,6 +165,52 @@ fn a_backtest_finds_the_page_that_would_have_been_sent() {
     assert!(!succeeded && said.contains("cannot find tables"), "{said}");
 }
 
+#[test]
+fn power_says_how_small_a_change_each_series_could_detect() {
+    let sink = Sink::open();
+    let mut house = watchful(&sink);
+    let fleet = Fleet::ending_now("kiosk", QUIET, 41);
+    fleet.tell(&house, 1..=QUIET, 1.0);
+    freeze(&house, &fleet);
+    house.end_politely();
+    let data = house.data().to_string_lossy().into_owned();
+    let power = |extra: &[&str]| -> (bool, Value) {
+        let fixed = ["power", "--data", &data, "--format", "json"];
+        let arguments = [&fixed[..], &["--series-budget", "32"], extra].concat();
+        let (succeeded, printed) = house.command_line(&arguments);
+        let mut values = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+        let lines = values.next().unwrap().unwrap();
+        let of = |line: &&Value| line["name"].as_str().unwrap().contains("surprisal");
+        let line = lines.as_array().unwrap().iter().find(of).cloned();
+        (succeeded, line.unwrap_or_else(|| panic!("{printed}")))
+    };
+    let (succeeded, line) = power(&["--min-devices", "3"]);
+    assert!(succeeded, "{line}");
+    let per_lane = line["records_per_lane"].as_f64().unwrap();
+    assert!((per_lane - 240.0).abs() < 1e-9, "{line}");
+    let found = line["detectable"].as_array().unwrap();
+    let smallest = |within_us: i64, direction: &str| {
+        let of =
+            |found: &&Value| found["within_us"] == within_us && found["direction"] == direction;
+        let one = found.iter().find(of).unwrap_or_else(|| panic!("{line}"));
+        one["deviations"].as_f64().unwrap()
+    };
+    for direction in ["more", "less"] {
+        let (hour, day) = (3_600_000_000, 86_400_000_000);
+        let (hour, day) = (smallest(hour, direction), smallest(day, direction));
+        assert!(0.0 < day && day <= hour && hour < 1.0, "{line}");
+    }
+    let (succeeded, line) = power(&["--min-devices", "7"]);
+    assert!(line["detectable"].as_array().unwrap().is_empty(), "{line}");
+    assert_eq!(line["shortfall"], "not told of 6 devices", "{line}");
+    assert!(!succeeded, "nothing can be told: {line}");
+    let (succeeded, said) = house.command_line(&["power", "--data", "nowhere"]);
+    assert!(
+        !succeeded && said.contains("holds no data of a collector"),
+        "{said}"
+    );
+}
+
 /// The first two attempts were refused; the third has the same id and the same bytes.
 fn delivered_once(sink: &Sink) {
     let event = eventually("the webhook arrives", || {

@@ -3,6 +3,7 @@
 mod backtest;
 mod device;
 mod keeping;
+mod power;
 mod reference;
 mod serve;
 mod sql;
@@ -29,6 +30,8 @@ enum Command {
     Sql(sql::Sql),
     /// Say what would have been paged over stored lanes.
     Backtest(Box<backtest::Backtesting>),
+    /// Say how small a change each series could detect at its traffic.
+    Power(power::Asking),
     /// Say who may send, read and administer.
     #[command(subcommand)]
     Token(token::Token),
@@ -46,6 +49,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Sql(sql) => sql.run(),
             Command::Backtest(backtest) => backtest.run(),
+            Command::Power(power) => power.run(),
             Command::Token(token) => token.run(),
             Command::Device(device) => device.run(),
             Command::Reference(reference) => reference.run(),

@@ -14,6 +14,7 @@
 //! | `recovery.rs` | a drift that goes on, and its end |
 //! | `detector.rs` | the fold: lane in, verdict out |
 //! | `reporting.rs` | how many devices report, as a series of its own |
+//! | `power.rs` | the smallest change that would be seen |
 //! | `rule.rs` | fixed rules, to compare with |
 //! | `backtest.rs` | what would have been paged |
 //! | `shown.rs` | distances that are shown and never page |
@@ -30,6 +31,7 @@ mod detector;
 mod lane;
 mod observed;
 mod policy;
+mod power;
 mod recovery;
 mod reference;
 mod reporting;
@@ -46,6 +48,7 @@ pub use bins::Bins;
 pub use detector::Detector;
 pub use lane::{Lane, Summary};
 pub use policy::Policy;
+pub use power::{Detectable, Power};
 pub use reference::{Making, REFERENCE_BYTES_MAX, Reference, Shortfall};
 pub use reporting::{DEVICES_REPORTING, devices_reporting, nobody_reporting};
 pub use rule::{Rule, ks_p};

@@ -16,8 +16,8 @@
 //!
 //! What drift compares are two packed histograms or two lists of counts (`functions/distance.rs`).
 //! In: columns as `schema.rs` names them. Out: values. Numbers are those of `wire::histogram`,
-//! which merges and reads the histograms, and of `stats`. Never panics on packed bytes or lists that
-//! a stranger made up.
+//! which merges and reads the histograms, and of `stats`. Never panics on packed bytes or lists
+//! that a stranger made up.
 
 mod columns;
 mod counts;

@@ -104,10 +104,10 @@ enum How {
 
 /// What is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stored {
-    lane_us: i64,
-    first_us: i64,
-    last_us: i64,
+pub(super) struct Stored {
+    pub(super) lane_us: i64,
+    pub(super) first_us: i64,
+    pub(super) last_us: i64,
 }
 
 /// A series between its past and its test.
@@ -306,7 +306,7 @@ impl Course {
 }
 
 /// How wide lanes are and which there are. Where the width was changed, the newest counts.
-async fn stored_lanes(engine: &Engine) -> anyhow::Result<Stored> {
+pub(super) async fn stored_lanes(engine: &Engine) -> anyhow::Result<Stored> {
     let sql = "SELECT width_us, CAST(min(time) AS BIGINT), CAST(max(time) AS BIGINT) AS last
                FROM rollups GROUP BY width_us ORDER BY last DESC LIMIT 1";
     let answer = engine.query_outside(sql).await?;

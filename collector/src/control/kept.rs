@@ -206,6 +206,22 @@ impl References {
         .await
     }
 
+    /// What series are held against now, the busiest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn in_force(&self) -> Result<Vec<Reference>> {
+        let work = |t: &Transaction<'_>| {
+            let mut found = Vec::new();
+            for force in references::in_force(t)? {
+                let body = references::body(t, &force.hash)?;
+                found.extend(body.and_then(|body| decode(&force.hash, &body)));
+            }
+            Ok(found)
+        };
+        Ok(self.database.transact(work).await?)
+    }
+
     /// The content of a reference by its whole hash; none if there is none that can be read.
     pub(crate) async fn find(&self, hash: &str) -> Result<Option<Reference>> {
         let hash = hash.to_owned();

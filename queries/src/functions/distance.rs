@@ -1,6 +1,7 @@
 //! Distances in SQL: how far what is lies from what was. In: two histograms of `histogram_merge`,
-//! or two lists of counts of the same bins (`counts_merge`, categories). Out: one number; null where
-//! there is nothing to compare: a side is null or counts nothing, or there are fewer than two bins.
+//! or two lists of counts of the same bins (`counts_merge`, categories). Out: one number; null
+//! where there is nothing to compare: a side is null or counts nothing, or there are fewer than two
+//! bins.
 //!
 //! Histograms are compared as verdicts do: on bins that each hold about a tenth of the reference,
 //! and for `drift_ks` and `drift_wasserstein` on the finest buckets that both have. Bins of lists

@@ -89,7 +89,8 @@ pub fn wasserstein(reference: &[u64], current: &[u64], positions: &[f64]) -> (f6
     (distance, (deviation > 0.0).then(|| distance / deviation))
 }
 
-/// Sliced Wasserstein-1 distance: the mean of the distances along each projection; none without one.
+/// Sliced Wasserstein-1 distance: the mean of the distances along each projection; none without
+/// one.
 pub fn sliced_wasserstein(distances: &[f64]) -> Option<f64> {
     (!distances.is_empty()).then(|| distances.iter().sum::<f64>() / distances.len() as f64)
 }
