@@ -31,7 +31,7 @@ const PARTITIONS: usize = 2;
 
 /// Functions whose result can be huge whatever their arguments are: no limit counts what one call
 /// allocates, so strangers do without.
-const UNBOUNDED_FUNCTIONS: [&str; 16] = [
+const UNBOUNDED_FUNCTIONS: [&str; 19] = [
     "repeat",
     "replace",
     "regexp_replace",
@@ -40,7 +40,10 @@ const UNBOUNDED_FUNCTIONS: [&str; 16] = [
     "concat_ws",
     "make_array",
     "array_concat",
+    "array_replace",
+    "array_replace_n",
     "array_replace_all",
+    "array_to_string",
     "lpad",
     "rpad",
     "array_repeat",

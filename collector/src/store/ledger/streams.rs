@@ -260,6 +260,11 @@ fn judge_cumulative(
             false => Err(Rejection::Overlap),
         };
     }
+    // A start that goes back is another sender under the same name: taken for a reset, the totals
+    // of both would be counted again at every turn.
+    if start < before.start && start < end && before.start < before.end {
+        return Err(Rejection::Overlap);
+    }
     // A new start is a reset; an unknown one (start = end) says nothing.
     let restarted = start > before.start && start < end;
     let increase = match restarted {
@@ -373,6 +378,18 @@ mod tests {
         // A new process that counts on beyond the old total is a reset by its start alone.
         let rows = integers(&[((0, 10), 4), ((12, 20), 9), ((12, 30), 3), ((12, 40), 5)]);
         assert_eq!(rows, [(0, 10, 4), (12, 20, 9), (20, 30, 3), (30, 40, 2)]);
+    }
+
+    #[test]
+    fn of_two_processes_under_one_name_the_older_is_refused() {
+        let turns = [
+            ((10, 60), 6),
+            ((20, 61), 5),
+            ((10, 120), 12),
+            ((20, 121), 10),
+        ];
+        let rows = integers(&turns);
+        assert_eq!(rows, [(10, 60, 6), (60, 61, 5), (61, 121, 5)]);
     }
 
     #[test]
