@@ -11,6 +11,7 @@
 //! | [`schedule`] | which lanes are due (pure) |
 //! | [`plan`] | who is watched and what is known before a tick |
 //! | [`judge`] | lanes folded into detectors, verdicts and changes (pure) |
+//! | [`evidence`] | what a verdict rests on, as JSON |
 //! | [`together`] | which series moved together with one that pages (pure) |
 //! | [`run`] | the tick, and the loop around it |
 //! | [`forward`] | copies of verdicts and events for the Delta tables |
@@ -20,6 +21,7 @@
 //! verdicts; they do not revise the verdict yet. An hour therefore closes with its last lane: to
 //! wait longer would delay pages and change no score.
 
+mod evidence;
 pub(crate) mod forward;
 mod judge;
 pub(crate) mod lanes;

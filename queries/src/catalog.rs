@@ -83,6 +83,11 @@ pub(crate) const VERDICTS_LATEST: Question = question!("verdicts_latest", ["from
 pub(crate) const VERDICT_HISTORY: Question = question!("verdict_history", ["series", "from", "to"]);
 /// What happened lately.
 pub(crate) const EVENTS: Question = question!("events", ["from", "to"]);
+/// What each device did in a span.
+pub(crate) const PARTS: Question = question!("parts", ["from", "to", "metrics", "models"]);
+/// The same, hour by hour.
+pub(crate) const PARTS_HOURS: Question =
+    question!("parts_hours", ["from", "to", "metrics", "models"]);
 
 /// One hour of devices, from what they measured.
 pub(crate) const DEVICE_HOUR: Question = question!("device_hour", ["from", "to"]);
@@ -98,7 +103,7 @@ pub(crate) const COHORT_SPAN: Question = question!("cohort_span", ["from", "to"]
 pub(crate) const COHORT_DAY: Question = question!("cohort_day", ["from", "to"]);
 
 /// Every question.
-pub const QUESTIONS: [Question; 15] = [
+pub const QUESTIONS: [Question; 17] = [
     LANES,
     FLEET_OVERVIEW,
     SERIES_SPAN,
@@ -108,6 +113,8 @@ pub const QUESTIONS: [Question; 15] = [
     VERDICTS_LATEST,
     VERDICT_HISTORY,
     EVENTS,
+    PARTS,
+    PARTS_HOURS,
     DEVICE_HOUR,
     DEVICE_HOUR_COUNTS,
     SITE_HOUR,

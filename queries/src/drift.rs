@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `series.rs` | which series: service, model, version, variant, device class, metric |
 //! | `lane.rs` | what a series did in one lane |
+//! | `parts.rs` | what each device did, as a reference counts it |
 //! | `policy.rs` | what an operator may choose |
 //! | `stream.rs` | exceedance and category streams of a reference |
 //! | `bins.rs` | bins that are frozen with a reference |
@@ -15,6 +16,8 @@
 //! | `detector.rs` | the fold: lane in, verdict out |
 //! | `reporting.rs` | how many devices report, as a series of its own |
 //! | `power.rs` | the smallest change that would be seen |
+//! | `breakdown.rs` | a change taken apart by site and bin |
+//! | `resampling.rs` | how sure a distance is, by drawing devices |
 //! | `rule.rs` | fixed rules, to compare with |
 //! | `backtest.rs` | what would have been paged |
 //! | `shown.rs` | distances that are shown and never page |
@@ -27,14 +30,17 @@
 mod backtest;
 mod bets;
 mod bins;
+mod breakdown;
 mod detector;
 mod lane;
 mod observed;
+mod parts;
 mod policy;
 mod power;
 mod recovery;
 mod reference;
 mod reporting;
+mod resampling;
 mod rule;
 mod series;
 mod shown;
@@ -45,8 +51,10 @@ use observed::Observed;
 
 pub use backtest::{Backtest, Judge, Judged, Page};
 pub use bins::Bins;
+pub use breakdown::{BinPart, Breakdown, Explained, Mix, SitePart, Window};
 pub use detector::Detector;
 pub use lane::{Lane, Summary};
+pub use parts::{Counted, Part, Site};
 pub use policy::Policy;
 pub use power::{Detectable, Power};
 pub use reference::{Making, REFERENCE_BYTES_MAX, Reference, Shortfall};

@@ -4,6 +4,8 @@
 //! increments already added up, series by series and in time's order. Lanes in which a series
 //! sent nothing are absent: absence is no measurement.
 
+pub mod parts;
+
 use std::sync::Arc;
 
 use datafusion::{arrow::datatypes::DataType, common::ScalarValue};
@@ -39,22 +41,7 @@ pub struct SeriesLane {
 impl SeriesLane {
     /// As it is judged: the series, and what it did.
     pub fn keyed(self) -> (SeriesKey, Lane) {
-        let Series {
-            service,
-            model,
-            version,
-            variant,
-            device_class,
-            metric,
-        } = self.series;
-        let key = SeriesKey {
-            service,
-            model,
-            version,
-            variant,
-            device_class,
-            metric,
-        };
+        let key = SeriesKey::from(self.series);
         let summary = match self.values {
             Values::Histogram(histogram) => Summary::Histogram(histogram),
             Values::Categories(counts) => Summary::Categories(counts),
@@ -107,7 +94,7 @@ pub async fn closed(
     Ok(lanes)
 }
 
-fn texts(texts: &[&str]) -> ScalarValue {
+pub(crate) fn texts(texts: &[&str]) -> ScalarValue {
     let texts: Vec<_> = texts.iter().map(|text| ScalarValue::from(*text)).collect();
     ScalarValue::List(Arc::clone(&ScalarValue::new_list_nullable(
         &texts,

@@ -11,7 +11,7 @@
 //! | [`published`] | what of the stored rows may be shown |
 //! | [`engine`] | runs SQL over one view, reading only, bounded in time and memory |
 //! | [`catalog`] | the files of `sql/`, each one question |
-//! | [`lanes`], [`series`], [`fleet`], [`verdict`], [`event`] | typed answers, a module a noun |
+//! | [`lanes`] (with [`lanes::parts`], device by device), [`series`], [`fleet`], [`verdict`], [`event`] | typed answers, a module a noun |
 //! | [`committed`] | an engine over a data folder without its collector |
 //! | [`stats`] | pure mathematics of distributions and evidence |
 //! | [`drift`] | references, detectors and verdicts: pure folds over lanes |

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalog::{BUILT, SERIES_SPAN, SERIES_TREND, SERIES_TREND_LONG},
+    drift::SeriesKey,
     engine::{Engine, QueryError},
     row::{Row, rows, timestamp},
     rows::DeviceSketch,
@@ -204,6 +205,19 @@ impl Series {
     }
 }
 
+impl From<Series> for SeriesKey {
+    fn from(series: Series) -> Self {
+        Self {
+            service: series.service,
+            model: series.model,
+            version: series.version,
+            variant: series.variant,
+            device_class: series.device_class,
+            metric: series.metric,
+        }
+    }
+}
+
 impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -251,6 +265,16 @@ pub(crate) struct Sum {
 
 impl Sum {
     pub(crate) fn add(&mut self, row: Row<'_>) -> Result<(), QueryError> {
+        self.add_values(row)?;
+        // One device window counts in each of its categories, so their sum would be too many.
+        let device_windows = row.count(column::DEVICE_WINDOWS)?;
+        self.device_windows = self.device_windows.max(device_windows);
+        self.devices.merge(&row.devices(column::DEVICES)?);
+        Ok(())
+    }
+
+    /// Of rows that say nothing of who is behind them.
+    pub(crate) fn add_values(&mut self, row: Row<'_>) -> Result<(), QueryError> {
         match (row.histogram("histogram")?, &mut self.histogram) {
             (Some(histogram), Some(sum)) => sum.merge(&histogram),
             (Some(histogram), none) => *none = Some(histogram),
@@ -263,10 +287,6 @@ impl Sum {
                 *sum = sum.saturating_add(count);
             }
         }
-        // One device window counts in each of its categories, so their sum would be too many.
-        let device_windows = row.count(column::DEVICE_WINDOWS)?;
-        self.device_windows = self.device_windows.max(device_windows);
-        self.devices.merge(&row.devices(column::DEVICES)?);
         Ok(())
     }
 

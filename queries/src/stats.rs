@@ -17,8 +17,8 @@ mod season;
 
 pub use bins::{Aligned, bin, explicit_positions, reference_cuts};
 pub use distance::{
-    ChiSquare, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
-    psi_debiased, psi_expected_of_noise, psi_expected_without_drift, sliced_wasserstein,
+    ChiSquare, PsiPart, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
+    psi_debiased, psi_expected_of_noise, psi_expected_without_drift, psi_parts, sliced_wasserstein,
     wasserstein,
 };
 pub use evidence::{

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use fathomline_queries::{
-    drift::{SeriesKey, Verdict},
+    drift::{Breakdown, SeriesKey, Verdict},
     rows::EventRow,
 };
 use fathomline_wire::{
@@ -30,6 +30,8 @@ pub(crate) struct Story<'a> {
     pub(crate) change: Change,
     /// Why the evidence is not told, if it is not.
     pub(crate) withheld: Option<&'a str>,
+    /// What a page is made of, as far as it is told.
+    pub(crate) breakdown: Option<&'a Breakdown>,
     /// Where people reach the dashboard.
     pub(crate) dashboard_url: Option<&'a str>,
 }
@@ -106,9 +108,30 @@ impl Story<'_> {
             effective_count: self.told(verdict.effective_count),
             devices: verdict.devices,
             reference: verdict.reference.clone(),
-            evidence: self
-                .withheld
-                .map_or_else(|| evidence(verdict), str::to_owned),
+            evidence: self.withheld.map_or_else(|| self.evidence(), str::to_owned),
+        }
+    }
+
+    /// The leading stream in words and what it is made of, or that the signal is back where the
+    /// reference has it.
+    fn evidence(&self) -> String {
+        let Some(leading) = &self.verdict.leading else {
+            return "every share is within its tolerance again".to_owned();
+        };
+        let moved = format!(
+            "{}: {:.1} % now, {:.1} % in the reference",
+            leading.stream,
+            leading.current_share * 100.0,
+            leading.expected_share * 100.0
+        );
+        let drifting = self.change.to == AlertState::Drifting;
+        let parts = self
+            .breakdown
+            .filter(|_| drifting)
+            .and_then(Breakdown::words);
+        match parts {
+            Some(parts) => format!("{moved}; {parts}"),
+            None => moved,
         }
     }
 
@@ -119,17 +142,4 @@ impl Story<'_> {
 
 fn link(dashboard_url: &str, series: &str) -> String {
     format!("{}/drift/{series}", dashboard_url.trim_end_matches('/'))
-}
-
-/// The leading stream in words, or that the signal is back where the reference has it.
-fn evidence(verdict: &Verdict) -> String {
-    match &verdict.leading {
-        Some(leading) => format!(
-            "{}: {:.1} % now, {:.1} % in the reference",
-            leading.stream,
-            leading.current_share * 100.0,
-            leading.expected_share * 100.0
-        ),
-        None => "every share is within its tolerance again".to_owned(),
-    }
 }

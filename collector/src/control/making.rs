@@ -8,15 +8,17 @@ use fathomline_queries::{
     drift::{
         DEVICES_REPORTING, Lane, Level, Making, Policy, REFERENCE_BYTES_MAX, Reference, SeriesKey,
     },
+    lanes::parts::SeriesParts,
     published,
 };
 
 use super::{ControlError, CreateRequest, Missing};
 use crate::{
+    clock::{DAY_US, HOUR_US},
     database::{Database, DatabaseError, references},
     watch::{
         WatchSettings,
-        lanes::{Asked, LaneSource, SeriesLanes},
+        lanes::{Asked, AskedParts, LaneSource, SeriesLanes},
         schedule::Span,
     },
 };
@@ -26,6 +28,9 @@ const CHUNK_LANES: i64 = 1_440;
 
 /// Lanes that are held at once, about a kilobyte each.
 const HELD_LANES_MAX: usize = 300_000;
+
+/// Parts that are held at once, about a kilobyte each.
+const HELD_PARTS_MAX: usize = 200_000;
 
 /// What a request comes to.
 pub(super) struct Made {
@@ -80,7 +85,8 @@ impl Maker<'_> {
             let freeze = move || freeze_all(wanted, &policy);
             let frozen = tokio::task::spawn_blocking(freeze).await;
             let (references, shortfalls) = frozen.map_err(|_| DatabaseError::Stopped)??;
-            made.references.extend(references);
+            made.references
+                .extend(self.with_devices(references, &metrics).await);
             made.shortfalls.extend(shortfalls);
         }
         if made.references.is_empty() && made.shortfalls.is_empty() {
@@ -176,6 +182,71 @@ impl Maker<'_> {
             from_us = span.to_us;
         }
         Ok(read)
+    }
+
+    /// Adds what devices say: how much they differ, and at which sites they were. Parents are made
+    /// without it: they never page.
+    async fn with_devices(
+        &self,
+        references: Vec<(Reference, usize)>,
+        metrics: &[String],
+    ) -> Vec<(Reference, usize)> {
+        if references.is_empty() || self.request.level != Level::Variant {
+            return references;
+        }
+        let mut parts = self.parts_of(metrics).await;
+        let with = |(reference, excluded): (Reference, usize)| {
+            let metric = &reference.key().metric;
+            let min_devices = match published::shows(self.settings.min_devices, metric, 1) {
+                true => 1,
+                false => self.settings.min_devices,
+            };
+            match parts.remove(reference.key()) {
+                Some(parts) => (reference.with_devices(&parts, min_devices), excluded),
+                None => (reference, excluded),
+            }
+        };
+        references.into_iter().map(with).collect()
+    }
+
+    /// What each device did: of a short span its rows, of a longer one the hours of its last day,
+    /// the newest first, as many as fit.
+    async fn parts_of(&self, metrics: &[String]) -> SeriesParts {
+        let others = metrics.iter().filter(|metric| *metric != DEVICES_REPORTING);
+        let metrics: Vec<&str> = others.map(String::as_str).collect();
+        let (hourly, begin_us) = match self.span.to_us - self.span.from_us > 2 * HOUR_US {
+            true => (true, self.span.from_us.max(self.span.to_us - DAY_US)),
+            false => (false, self.span.from_us),
+        };
+        let (mut parts, mut held) = (SeriesParts::new(), 0);
+        let mut to_us = self.span.to_us;
+        while to_us > begin_us && held < HELD_PARTS_MAX {
+            let from_us = if hourly {
+                (to_us - HOUR_US).max(begin_us)
+            } else {
+                begin_us
+            };
+            let asked = AskedParts {
+                span: Span { from_us, to_us },
+                metrics: &metrics,
+                models: &[&self.request.model],
+                hourly,
+            };
+            match self.lanes.parts(asked).await {
+                Ok(found) => {
+                    for (key, found) in found {
+                        held += found.len();
+                        parts.entry(key).or_default().extend(found);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "making references without what devices say");
+                    return SeriesParts::new();
+                }
+            }
+            to_us = from_us;
+        }
+        parts
     }
 
     /// A drift is not how it was: its lanes enter no reference unless somebody wants them.

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 
 use fathomline_queries::{
     drift::{
-        DEVICES_REPORTING, Detector, Distances, Lane, Leading, Level, Policy, Reference, SeriesKey,
-        Verdict, VerdictState, Wide, nobody_reporting,
+        Breakdown, DEVICES_REPORTING, Detector, Distances, Lane, Part, Policy, SeriesKey, Verdict,
+        VerdictState, Window, nobody_reporting,
     },
     published,
     rows::{EventRow, VerdictRow},
 };
 use fathomline_wire::CONTRACT_VERSION;
-use serde::Serialize;
 
 use super::{
+    evidence::{Evidence, ReferenceSpan, borrowed},
     lanes::SeriesLanes,
     plan::{Parent, Plan, Unwatched, Watched},
     together::Together,
@@ -39,8 +39,6 @@ const UNDECIDED_REPEAT_US: i64 = 3_600 * 1_000_000;
 const BORROWED_REPEAT_LANES: i64 = 10;
 /// How a series without a reference of its own is shown.
 const BORROWED: &str = "distances from a borrowed reference";
-const BORROWED_OF_VERSION: &str = "borrowed: shown beside the reference of its whole version, which never pages; freeze one of its own with POST /api/v1/references";
-const BORROWED_OF_MODEL: &str = "borrowed: shown beside the reference of its whole model, which never pages; freeze one of its own with POST /api/v1/references";
 const UNDECIDED: &str = VerdictState::Undecided.name();
 
 /// What a tick writes.
@@ -55,9 +53,20 @@ pub(super) struct Judged {
     pub(super) counts: LaneCounts,
     /// Records that came after their lane was judged.
     pub(super) late: i64,
+    /// Pages that are to be taken apart before anything is written.
+    pub(super) apart: Vec<Apart>,
     /// Which verdicts page, with the ends of their lanes.
     paged: Vec<(usize, i64)>,
 }
+
+/// A series that is about to page, and the lanes that gave it away.
+pub(super) struct Apart {
+    pub(super) key: SeriesKey,
+    pub(super) window: Window,
+}
+
+/// What each device did in such windows, by series and the end of the window.
+pub(super) type Known = BTreeMap<(String, i64), Vec<Part>>;
 
 /// Why a verdict could not be put into words.
 #[derive(Debug, thiserror::Error)]
@@ -68,62 +77,17 @@ pub(super) enum JudgeError {
     State(#[from] postcard::Error),
 }
 
-/// JSON of the `evidence` column.
-#[derive(Serialize)]
-struct Evidence<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    leading: Option<&'a Leading>,
-    /// Evidence of lanes taken together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wide: Option<Wide>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    distances: Option<Distances>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shortfall: Option<&'a str>,
-    /// Why the rest is not told, where the lane's devices are too few.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    withheld: Option<&'a str>,
-    /// Records of recent lanes that arrived too late to be judged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    late_records: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<ReferenceSpan>,
-}
-
-/// What was held against, for whoever wants to draw it.
-#[derive(Serialize)]
-struct ReferenceSpan {
-    from_us: i64,
-    to_us: i64,
-    records: u64,
-    /// `variant` is the series' own; `version` and `model` are borrowed.
-    level: &'static str,
-    season: &'static str,
-}
-
-impl ReferenceSpan {
-    fn of(reference: &Reference) -> Self {
-        let (from_us, to_us) = reference.span_us();
-        Self {
-            from_us,
-            to_us,
-            records: reference.count(),
-            level: reference.level().name(),
-            season: reference.season().name(),
-        }
-    }
-}
-
 /// Judges every lane of the plan's span.
 pub(super) fn judge(
     plan: Plan,
     lanes: &SeriesLanes,
-    policy: &str,
-    telling: Telling<'_>,
+    (policy, telling): (&str, Telling<'_>),
+    known: &Known,
 ) -> Result<Judged, JudgeError> {
     let mut judging = Judging {
         plan,
         telling,
+        known,
         together: Together::default(),
         judged: Judged::default(),
     };
@@ -147,10 +111,22 @@ pub(super) struct Telling<'a> {
 }
 
 impl Telling<'_> {
+    /// Devices that a group needs for what it did to be told.
+    fn min_devices_of(self, metric: &str) -> u32 {
+        match published::shows(self.min_devices, metric, 1) {
+            true => 1,
+            false => self.min_devices,
+        }
+    }
+
+    fn tells(self, metric: &str, devices: u64) -> bool {
+        published::shows(self.min_devices, metric, devices)
+    }
+
     /// Why the evidence of a lane is not told, if it is not.
     fn withheld(self, metric: &str, devices: u64) -> Option<String> {
         let min_devices = self.min_devices;
-        (!published::shows(min_devices, metric, devices)).then(|| {
+        (!self.tells(metric, devices)).then(|| {
             format!(
                 "not told of {devices} devices; outputs are told of {min_devices} or more (privacy.min_devices)"
             )
@@ -161,6 +137,7 @@ impl Telling<'_> {
 struct Judging<'a> {
     plan: Plan,
     telling: Telling<'a>,
+    known: &'a Known,
     together: Together,
     judged: Judged,
 }
@@ -215,7 +192,8 @@ impl Judging<'_> {
         watched: &mut Watched,
         lane: &Lane,
     ) -> Result<(), JudgeError> {
-        let verdict = watched.detector.fold(&watched.reference, lane);
+        let mut verdict = watched.detector.fold(&watched.reference, lane);
+        self.take_apart(key, watched, &mut verdict);
         watched.folded_until_us = lane.end_us;
         let count = LaneCount {
             judged: signed(lane.count),
@@ -225,7 +203,9 @@ impl Judging<'_> {
             .counts
             .insert((series.to_owned(), lane.end_us), count);
         let revision = self.next_revision(series, lane.end_us);
-        self.alert(key, series, &verdict, revision)?;
+        let breakdown = watched.detector.breakdown(lane.end_us);
+        let breakdown = breakdown.filter(|of| self.telling.tells(&key.metric, of.devices));
+        self.alert(key, series, &verdict, (revision, breakdown))?;
         let withheld = self.telling.withheld(&key.metric, lane.devices);
         let told = withheld.is_none();
         let distances = || Distances::of(&watched.reference, lane, verdict.effective_count);
@@ -233,6 +213,7 @@ impl Judging<'_> {
             leading: verdict.leading.as_ref().filter(|_| told),
             wide: verdict.wide.filter(|_| told),
             distances: told.then(distances).flatten(),
+            breakdown: breakdown.filter(|_| told),
             withheld: withheld.as_deref(),
             shortfall: verdict.shortfall.as_deref(),
             late_records: self.late_records(series),
@@ -252,12 +233,35 @@ impl Judging<'_> {
         Ok(())
     }
 
+    /// A page is taken apart before it is one: another mix of sites is no drift. What is needed for
+    /// that is read before the lanes are judged again.
+    fn take_apart(&mut self, key: &SeriesKey, watched: &mut Watched, verdict: &mut Verdict) {
+        let window = watched
+            .detector
+            .window(verdict, self.telling.min_devices_of(&key.metric));
+        let Some(window) = window.filter(|_| key.metric != DEVICES_REPORTING) else {
+            return;
+        };
+        match self.known.get(&(key.id(), window.end_us)) {
+            Some(parts) => {
+                let found = Breakdown::of(&watched.reference, parts, window);
+                if let Some(breakdown) = found {
+                    watched.detector.take_apart(verdict, breakdown);
+                }
+            }
+            None => self.judged.apart.push(Apart {
+                key: key.clone(),
+                window,
+            }),
+        }
+    }
+
     fn alert(
         &mut self,
         key: &SeriesKey,
         series: &str,
         verdict: &Verdict,
-        revision: i32,
+        (revision, breakdown): (i32, Option<&Breakdown>),
     ) -> Result<(), JudgeError> {
         let decided = match verdict.state {
             VerdictState::Steady => Some(AlertState::Steady),
@@ -280,6 +284,7 @@ impl Judging<'_> {
             revision,
             change,
             withheld: withheld.as_deref(),
+            breakdown,
             dashboard_url: self.telling.dashboard_url,
         };
         self.judged.events.push(story.event()?);
@@ -302,6 +307,7 @@ impl Judging<'_> {
             leading: None,
             wide: None,
             distances: None,
+            breakdown: None,
             shortfall: Some(&shortfall),
             withheld: None,
             late_records: None,
@@ -424,25 +430,6 @@ impl Judging<'_> {
             .events
             .sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         Ok(self.judged)
-    }
-}
-
-/// What is told of a lane beside a parent's reference.
-fn borrowed<'a>(reference: &Reference, lane: &Lane, withheld: Option<&'a str>) -> Evidence<'a> {
-    let told = withheld.is_none();
-    let distances = || Distances::of(reference, lane, lane.count as f64);
-    Evidence {
-        leading: None,
-        wide: None,
-        distances: told.then(distances).flatten(),
-        shortfall: Some(match reference.level() {
-            Level::Variant => "borrowed",
-            Level::Version => BORROWED_OF_VERSION,
-            Level::Model => BORROWED_OF_MODEL,
-        }),
-        withheld,
-        late_records: None,
-        reference: Some(ReferenceSpan::of(reference)),
     }
 }
 

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use fathomline_queries::drift::{Lane, SeriesKey};
+use fathomline_queries::{
+    drift::{Lane, SeriesKey},
+    lanes::parts::SeriesParts,
+};
 
 use super::schedule::Span;
 
@@ -25,9 +28,27 @@ pub(crate) struct Asked<'a> {
     pub(crate) metrics: &'a [String],
 }
 
+/// Which parts of lanes, device by device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AskedParts<'a> {
+    /// When they ended.
+    pub(crate) span: Span,
+    /// Of which metrics.
+    pub(crate) metrics: &'a [&'a str],
+    /// Of which models.
+    pub(crate) models: &'a [&'a str],
+    /// Hour by hour, of the hours that were built; together otherwise.
+    pub(crate) hourly: bool,
+}
+
 /// Reads lanes from one view of the stored rollups.
 #[async_trait]
 pub(crate) trait LaneSource: Send + Sync {
     /// The lanes that were asked for, hot rows included.
     async fn lanes(&self, asked: Asked<'_>) -> Result<SeriesLanes, LanesError>;
+
+    /// What each device did; nothing where nobody knows.
+    async fn parts(&self, _: AskedParts<'_>) -> Result<SeriesParts, LanesError> {
+        Ok(SeriesParts::new())
+    }
 }

@@ -3,16 +3,21 @@
 //! In: lanes, the clock. Out: one SQLite transaction a tick with detectors, mark, verdicts, alerts
 //! and outbox, so that a crash leaves all of it or none and the next tick starts from there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
+use fathomline_queries::lanes::parts::SeriesParts;
 use rusqlite::Transaction;
 use tokio::sync::{Notify, watch};
 
 use super::{
     WatchSettings,
     forward::{ControlRows, Forwarder},
-    judge::{self, Judged, Telling},
-    lanes::{Asked, LaneSource, LanesError},
+    judge::{self, Apart, Judged, Known, Telling},
+    lanes::{Asked, AskedParts, LaneSource, LanesError, SeriesLanes},
     plan::{self, Cache, Plan},
     schedule::Span,
 };
@@ -137,14 +142,9 @@ impl Watcher {
         let to_us = span.to_us;
         let found = self.parts.lanes.lanes(asked).await;
         let lanes = found.map_err(|source| TickError::Lanes { to_us, source })?;
-        let policy = plan::policy_text(&settings.policy);
-        let telling = Telling {
-            dashboard_url: settings.dashboard_url.as_deref(),
-            policy: &settings.policy,
-            min_devices: settings.min_devices,
+        let Some(judged) = self.judge(plan, &lanes, now_us).await? else {
+            return Ok(false);
         };
-        let judged = judge::judge(plan, &lanes, &policy, telling)
-            .map_err(|source| TickError::Judge { to_us, source })?;
         tell(&judged);
         let told = !judged.events.is_empty();
         let states: Vec<String> = judged.verdicts.iter().map(|v| v.state.clone()).collect();
@@ -158,6 +158,68 @@ impl Watcher {
             self.parts.wake.notify_waiters();
         }
         Ok(true)
+    }
+
+    /// Judges lanes, again where pages were to be taken apart: what came before is the same.
+    async fn judge(
+        &mut self,
+        mut plan: Plan,
+        lanes: &SeriesLanes,
+        now_us: i64,
+    ) -> Result<Option<Judged>, TickError> {
+        let settings = self.parts.settings.clone();
+        let policy = plan::policy_text(&settings.policy);
+        let telling = Telling {
+            dashboard_url: settings.dashboard_url.as_deref(),
+            policy: &settings.policy,
+            min_devices: settings.min_devices,
+        };
+        let (to_us, mut known) = (plan.span.to_us, Known::new());
+        loop {
+            let judged = judge::judge(plan, lanes, (&policy, telling), &known)
+                .map_err(|source| TickError::Judge { to_us, source })?;
+            if judged.apart.is_empty() {
+                return Ok(Some(judged));
+            }
+            self.learn(&judged.apart, &mut known).await;
+            match self.plan(now_us).await? {
+                Some(again) => plan = again,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads what each device did in lanes that are about to page. A page that nobody can take
+    /// apart is one.
+    async fn learn(&self, apart: &[Apart], known: &mut Known) {
+        let mut read: BTreeMap<_, SeriesParts> = BTreeMap::new();
+        for Apart { key, window } in apart {
+            let place = (
+                window.start_us,
+                window.end_us,
+                key.metric.as_str(),
+                key.model.as_str(),
+            );
+            if let Entry::Vacant(vacant) = read.entry(place) {
+                let asked = AskedParts {
+                    span: Span {
+                        from_us: window.start_us,
+                        to_us: window.end_us,
+                    },
+                    metrics: &[&key.metric],
+                    models: &[&key.model],
+                    hourly: false,
+                };
+                let found = self.parts.lanes.parts(asked).await.unwrap_or_else(|error| {
+                    let series = key.to_string();
+                    tracing::warn!(%error, series, "cannot take a page apart; it stands");
+                    SeriesParts::new()
+                });
+                vacant.insert(found);
+            }
+            let parts = read.get_mut(&place).and_then(|parts| parts.remove(key));
+            known.insert((key.id(), window.end_us), parts.unwrap_or_default());
+        }
     }
 
     async fn plan(&mut self, now_us: i64) -> Result<Option<Plan>, TickError> {

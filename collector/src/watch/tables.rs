@@ -8,14 +8,17 @@ use datafusion::arrow::record_batch::RecordBatch;
 use fathomline_queries::{
     drift::{self, DEVICES_REPORTING},
     engine::Engine,
-    lanes,
+    lanes::{
+        self,
+        parts::{self, SeriesParts, Wanted},
+    },
     schema::Table,
     series,
 };
 
 use super::{
     forward::{ControlRows, RowsError},
-    lanes::{Asked, LaneSource, LanesError, SeriesLanes},
+    lanes::{Asked, AskedParts, LaneSource, LanesError, SeriesLanes},
 };
 use crate::store::ControlTables;
 
@@ -42,6 +45,19 @@ impl LaneSource for EngineLanes {
             found.append(&mut drift::devices_reporting(&found));
         }
         Ok(found)
+    }
+
+    async fn parts(&self, asked: AskedParts<'_>) -> Result<SeriesParts, LanesError> {
+        let wanted = Wanted {
+            from_us: asked.span.from_us,
+            to_us: asked.span.to_us,
+            metrics: asked.metrics,
+            models: asked.models,
+        };
+        Ok(match asked.hourly {
+            true => parts::hours(&self.0, wanted).await?,
+            false => parts::together(&self.0, wanted).await?,
+        })
     }
 }
 

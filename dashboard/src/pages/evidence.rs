@@ -3,7 +3,7 @@
 //! understood.
 
 use fathomline_queries::{
-    drift::{Direction, Distances, Leading},
+    drift::{Breakdown, Direction, Distances, Leading},
     rows::VerdictRow,
 };
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use crate::view::{names::State, units};
 pub(super) struct Evidence {
     pub(super) leading: Option<Leading>,
     pub(super) distances: Option<Distances>,
+    pub(super) breakdown: Option<Breakdown>,
     pub(super) shortfall: Option<String>,
     pub(super) withheld: Option<String>,
     pub(super) late_records: Option<i64>,

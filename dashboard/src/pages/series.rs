@@ -2,6 +2,7 @@
 //! its verdicts and rollups in the span, the reference it was held against. Out: a page in the
 //! order in which somebody who was paged asks.
 
+mod apart;
 mod charts;
 
 use askama::Template;
@@ -17,6 +18,7 @@ use fathomline_queries::{
     verdict,
 };
 
+use self::apart::Apart;
 use super::{
     Shell,
     evidence::{self, Evidence, ReferenceSpan},
@@ -60,6 +62,8 @@ struct SeriesPage {
     score: Option<Timeline>,
     trend: Option<Timeline>,
     distances: Vec<Fact>,
+    /// What a drift is made of.
+    apart: Option<Apart>,
     history: Vec<HistoryLine>,
     happened: Vec<Happened>,
 }
@@ -212,6 +216,7 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
         score: charts::score_of(&found, visit),
         trend: charts::trend_of(&found, visit),
         distances: distances(&found.evidence),
+        apart: found.evidence.breakdown.as_ref().map(Apart::of),
         history: history(&found.history, visit, id),
         happened,
         signal,

@@ -338,6 +338,22 @@ fn verdict(series: &str, lane: i64, metric: &str) -> VerdictRow {
             "bins": 10, "psi": 0.61, "psi_debiased": 0.52, "jensen_shannon": 0.31,
             "hellinger": 0.29, "ks": 0.4, "wasserstein": 0.03, "wasserstein_normalized": 1.2,
         },
+        "breakdown": {
+            "start_us": from_us, "end_us": to_us, "count": 1_440, "devices": 12,
+            "mix": {
+                "change": 0.425, "within": 0.4, "composition": 0.025, "covered": 0.9, "new": 1,
+                "gone": 0, "allowed": 0.04,
+            },
+            "psi_debiased": 0.52, "interval": [0.31, 0.74], "resamples": 400,
+            "sites": [
+                { "site": "bern", "devices": 7, "reference_share": 0.5, "share": 0.55, "part": 0.42 },
+                { "site": "*", "devices": 5, "reference_share": 0.5, "share": 0.45, "part": 0.1 },
+            ],
+            "bins": [
+                { "bin": "above 0.1250", "reference_share": 0.1, "share": 0.6, "part": 0.5 },
+                { "bin": "up to 0.1250", "reference_share": 0.9, "share": 0.4, "part": 0.02 },
+            ],
+        },
         "late_records": 7,
         "reference": { "from_us": from_us, "to_us": to_us, "records": reference.count() },
     });

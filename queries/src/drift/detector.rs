@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Direction, Lane, Leading, Policy, Reference, Verdict, VerdictState, Wide,
+    Breakdown, Direction, Explained, Lane, Leading, Policy, Reference, Verdict, VerdictState, Wide,
+    Window,
     bets::{self, Bets},
     observed::Observed,
     recovery::Drift,
@@ -20,7 +21,15 @@ use super::{
 use crate::stats::{ODDS_RATIOS, PER_STREAM};
 
 /// A name for how verdicts are reached; it changes when the mathematics does.
-const METHOD: &str = "qx-e-cusum/3";
+const METHOD: &str = "qx-e-cusum/4";
+
+/// Lanes that are taken apart at most.
+const APART_LANES_MAX: i64 = 1440;
+
+/// Lanes after which what was taken back may page again.
+const APART_AGAIN_LANES: i64 = 10;
+
+const OTHER_SITES_REPORT: &str = "the sites that report held less than half of the reference; make a new one once they are all there";
 
 /// Evidence of one series since its reference was frozen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +45,8 @@ pub struct Detector {
     muted_until_us: i64,
     recent_records: VecDeque<u64>,
     drift: Option<Drift>,
+    /// What the last page, or what would have been one, was made of.
+    breakdown: Option<Breakdown>,
 }
 
 /// Bets on lanes taken together.
@@ -60,7 +71,51 @@ impl Detector {
             muted_until_us: i64::MIN,
             recent_records: VecDeque::new(),
             drift: None,
+            breakdown: None,
         }
+    }
+
+    /// Of a verdict that pages: the lanes to be taken apart, and the stream that gave it away.
+    pub fn window(&self, verdict: &Verdict, min_devices: u32) -> Option<Window> {
+        let drift = self.drift.filter(|_| verdict.page)?;
+        let lane_us = (verdict.end_us - verdict.start_us).max(1);
+        let lanes = (verdict.end_us - drift.since_us) / lane_us;
+        let lanes = lanes.clamp(self.min_windows as i64, APART_LANES_MAX);
+        Some(Window {
+            start_us: verdict.end_us - lanes * lane_us,
+            end_us: verdict.end_us,
+            stream: Some(drift.bet / PER_STREAM),
+            min_devices: u64::from(min_devices),
+        })
+    }
+
+    /// Takes a page apart. What is no more than another mix of sites is taken back: the series is
+    /// steady and says so. Where its sites are others than the reference's, it is undecided.
+    pub fn take_apart(&mut self, verdict: &mut Verdict, breakdown: Breakdown) {
+        let explained = breakdown.explained();
+        self.breakdown = Some(breakdown);
+        if explained == Explained::No {
+            return;
+        }
+        self.drift = None;
+        let lane_us = (verdict.end_us - verdict.start_us).max(1);
+        self.muted_until_us = verdict.end_us + APART_AGAIN_LANES * lane_us;
+        verdict.page = false;
+        verdict.since_us = None;
+        verdict.shortfall = self.shortfall(verdict.end_us);
+        verdict.state = match verdict.shortfall {
+            Some(_) => VerdictState::Undecided,
+            None => VerdictState::Steady,
+        };
+    }
+
+    /// What the drift that goes on was made of when it was paged, or what would have been one not
+    /// long ago.
+    pub fn breakdown(&self, end_us: i64) -> Option<&Breakdown> {
+        let is_current = |breakdown: &&Breakdown| {
+            self.drift.is_some() || end_us <= breakdown.end_us.saturating_add(self.mute_us)
+        };
+        self.breakdown.as_ref().filter(is_current)
     }
 
     /// Judges the next lane. Lanes without records add no evidence and are undecided.
@@ -95,7 +150,7 @@ impl Detector {
             effective_count,
             leading: leading.map(|(leading, _)| leading),
             page,
-            ..self.verdict(lane, self.shortfall())
+            ..self.verdict(lane, self.shortfall(lane.end_us))
         }
     }
 
@@ -190,7 +245,11 @@ impl Detector {
         Some((leading, expected.effective_count(observed.count)))
     }
 
-    fn shortfall(&self) -> Option<String> {
+    fn shortfall(&self, end_us: i64) -> Option<String> {
+        let explained = self.breakdown(end_us).map(Breakdown::explained);
+        if explained == Some(Explained::OtherSites) {
+            return Some(OTHER_SITES_REPORT.to_owned());
+        }
         let records: u64 = self.recent_records.iter().sum();
         let (lanes, needed) = (self.recent_records.len(), self.min_current_records);
         (records < needed)

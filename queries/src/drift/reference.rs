@@ -10,7 +10,7 @@ use fathomline_wire::CONTRACT_VERSION;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Bins, Lane, Level, Policy, SeriesKey, Stream, Summary, reporting};
+use super::{Bins, Lane, Level, Policy, SeriesKey, Stream, Summary, parts::Site, reporting};
 use crate::stats::{Expectation, Season, SeasonWindow};
 
 /// A reference travels with verdicts, pages and files.
@@ -55,6 +55,8 @@ pub struct Reference {
     bins: Bins,
     summary: Summary,
     streams: Vec<(Stream, Expectation)>,
+    /// Where its devices were, in the last day of its span; empty where nobody knows.
+    sites: Vec<Site>,
 }
 
 /// Which reference to make.
@@ -153,6 +155,7 @@ impl Making {
             bins: Bins::of(&summary),
             summary,
             streams,
+            sites: Vec::new(),
         })
     }
 
@@ -391,6 +394,7 @@ fn block_excess(block: &[SeasonWindow], events: f64, records: f64) -> f64 {
     (residual * residual - sampling) / (n * n)
 }
 
+mod devices;
 mod sound;
 #[cfg(test)]
 mod tests;

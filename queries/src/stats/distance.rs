@@ -3,8 +3,34 @@
 
 use libm::{erfc, exp, log, sqrt};
 
+/// What one bin adds to PSI.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PsiPart {
+    /// Smoothed share of the reference.
+    pub reference_share: f64,
+    /// Smoothed share now.
+    pub share: f64,
+    /// Logarithm of their ratio: what a record more in this bin weighs.
+    pub weight: f64,
+}
+
+impl PsiPart {
+    /// The part itself, 0 and up.
+    pub fn part(&self) -> f64 {
+        (self.share - self.reference_share) * self.weight
+    }
+}
+
 /// Population stability index in nats, each bin smoothed by half a count; 0 and up.
 pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
+    psi_parts(reference, current)
+        .iter()
+        .map(PsiPart::part)
+        .sum()
+}
+
+/// The same, bin by bin.
+pub fn psi_parts(reference: &[u64], current: &[u64]) -> Vec<PsiPart> {
     let smooth = |counts: &[u64]| -> Vec<f64> {
         let total = sum(counts) + 0.5 * counts.len() as f64;
         counts
@@ -12,8 +38,13 @@ pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
             .map(|count| (*count as f64 + 0.5) / total)
             .collect()
     };
-    let (p, q) = (smooth(reference), smooth(current));
-    p.iter().zip(&q).map(|(p, q)| (q - p) * log(q / p)).sum()
+    let pairs = smooth(reference).into_iter().zip(smooth(current));
+    let part = |(reference_share, share): (f64, f64)| PsiPart {
+        reference_share,
+        share,
+        weight: log(share / reference_share),
+    };
+    pairs.map(part).collect()
 }
 
 /// What PSI is on average between equal distributions (Yurdakul 2018): subtract it to compare

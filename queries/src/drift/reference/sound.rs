@@ -7,8 +7,11 @@ use fathomline_wire::{
     limits::{ATTRIBUTE_VALUE_BYTES_MAX, INTEGER_MAX},
 };
 
-use super::{Reference, Stream, Summary};
-use crate::stats::Expectation;
+use super::{Reference, Site, Stream, Summary};
+use crate::{
+    drift::parts::{Counted, SITES_MAX},
+    stats::Expectation,
+};
 
 /// A stream for each quantile or category, and some to spare.
 const STREAMS_MAX: usize = 64;
@@ -28,7 +31,8 @@ impl Reference {
         self.check_key()?;
         self.check_summary()?;
         self.check_streams()?;
-        self.check_hours()
+        self.check_hours()?;
+        self.check_sites()
     }
 
     fn check_key(&self) -> Result<(), String> {
@@ -136,6 +140,29 @@ impl Reference {
                 let season = self.season.name();
                 Err(format!("its hours are not those of the season {season:?}"))
             }
+        }
+    }
+
+    fn check_sites(&self) -> Result<(), String> {
+        let bins = self.bins.count();
+        let streams = self.streams.len();
+        let sound = |site: &Site| {
+            let Counted {
+                count,
+                events,
+                bins: in_bins,
+            } = &site.counted;
+            let held = in_bins.iter().try_fold(0_u64, |sum, n| sum.checked_add(*n));
+            let events_fit = |events: &f64| (0.0..=*count as f64).contains(events);
+            site.name.len() <= ATTRIBUTE_VALUE_BYTES_MAX
+                && (1..=INTEGER_MAX).contains(count)
+                && events.len() == streams
+                && events.iter().all(events_fit)
+                && (in_bins.is_empty() || (in_bins.len() == bins && held == Some(*count)))
+        };
+        match self.sites.len() <= SITES_MAX && self.sites.iter().all(sound) {
+            true => Ok(()),
+            false => Err("its sites do not count what it watches".to_owned()),
         }
     }
 }

@@ -1,0 +1,398 @@
+//! What a change is made of: a mix of sites that moves is composition and never drift, whatever it
+//! does to shares; parts add up; intervals are those of the devices; clustered devices lower what
+//! records are worth.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../examples/calibration/world.rs"]
+#[expect(dead_code, reason = "the report uses more of it")]
+mod world;
+
+use std::collections::BTreeMap;
+
+use fathomline_queries::drift::{
+    Breakdown, Detector, Explained, Lane, Part, Policy, Reference, SeriesKey, Summary,
+    VerdictState, Window,
+};
+use fathomline_wire::histogram::ExponentialHistogram;
+use world::{MINUTE_US, Random};
+
+const DEVICES_A_SITE: u64 = 10;
+const REFERENCE: i64 = 120;
+
+fn key() -> SeriesKey {
+    SeriesKey {
+        service: "s".into(),
+        model: "m".into(),
+        version: "1".into(),
+        variant: "v".into(),
+        device_class: "kiosk".into(),
+        metric: "fathomline.output.surprisal".into(),
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        series_budget: 1,
+        ..Policy::default()
+    }
+}
+
+/// Devices at sites: how much of the traffic each site has, where its values lie, how much its
+/// devices differ.
+struct Fleet {
+    random: Random,
+    /// Name, part of the traffic, mean.
+    sites: Vec<(&'static str, f64, f64)>,
+    /// What each device adds.
+    devices: BTreeMap<(&'static str, u64), f64>,
+    spread: f64,
+    per_minute: u64,
+}
+
+type Parts = BTreeMap<(&'static str, u64), ExponentialHistogram>;
+
+impl Fleet {
+    fn new(seed: u64, sites: &[(&'static str, f64, f64)]) -> Self {
+        Self {
+            random: Random::new(seed),
+            sites: sites.to_vec(),
+            devices: BTreeMap::new(),
+            spread: 0.0,
+            per_minute: 60,
+        }
+    }
+
+    /// One minute, and what each device did in it.
+    fn minute(&mut self, number: i64, parts: &mut Parts) -> Lane {
+        let mut sum = ExponentialHistogram::new(3);
+        for _ in 0..self.per_minute {
+            let mut at = self.random.uniform();
+            let found = self.sites.iter().find(|(_, share, _)| {
+                at -= share;
+                at < 0.0
+            });
+            let (site, _, mean) = *found.unwrap_or(&self.sites[0]);
+            let number = (self.random.uniform() * DEVICES_A_SITE as f64) as u64;
+            let (random, spread) = (&mut self.random, self.spread);
+            let own = *self
+                .devices
+                .entry((site, number))
+                .or_insert_with(|| spread * random.normal());
+            let value = libm::exp(mean + own + self.random.normal());
+            assert!(sum.record(value));
+            let part = parts.entry((site, number));
+            let part = part.or_insert_with(|| ExponentialHistogram::new(3));
+            assert!(part.record(value));
+        }
+        Lane {
+            start_us: number * MINUTE_US,
+            end_us: (number + 1) * MINUTE_US,
+            count: sum.count,
+            summary: Summary::Histogram(sum),
+            device_windows: 20,
+            devices: 20,
+        }
+    }
+
+    fn reference(&mut self) -> Reference {
+        let mut parts = Parts::new();
+        let lanes: Vec<Lane> = (0..REFERENCE).map(|n| self.minute(n, &mut parts)).collect();
+        let reference = Reference::freeze(key(), &lanes, &policy()).unwrap();
+        let reference = reference.with_devices(&as_parts(&parts, REFERENCE), 5);
+        reference.check().unwrap();
+        reference
+    }
+}
+
+fn as_parts(parts: &Parts, minute: i64) -> Vec<Part> {
+    let part = |((site, device), histogram): (&(&str, u64), &ExponentialHistogram)| Part {
+        device: format!("{site}-{device}"),
+        site: (*site).to_owned(),
+        end_us: minute * MINUTE_US,
+        summary: Summary::Histogram(histogram.clone()),
+    };
+    parts.iter().map(part).collect()
+}
+
+/// Judges minutes as the watcher does: what is about to page is taken apart first.
+fn judge(fleet: &mut Fleet, reference: &Reference, minutes: i64) -> Judged {
+    let mut detector = Detector::new(reference, &policy());
+    let mut judged = Judged::default();
+    let mut seen: Vec<Parts> = Vec::new();
+    for number in REFERENCE..REFERENCE + minutes {
+        let mut parts = Parts::new();
+        let lane = fleet.minute(number, &mut parts);
+        seen.push(parts);
+        let mut verdict = detector.fold(reference, &lane);
+        if let Some(window) = detector.window(&verdict, 5) {
+            let lanes = ((window.end_us - window.start_us) / MINUTE_US) as usize;
+            let mut merged = Parts::new();
+            for parts in &seen[seen.len().saturating_sub(lanes)..] {
+                for (place, histogram) in parts {
+                    let sum = merged.entry(*place);
+                    sum.or_insert_with(|| ExponentialHistogram::new(3))
+                        .merge(histogram);
+                }
+            }
+            let breakdown = Breakdown::of(reference, &as_parts(&merged, 0), window).unwrap();
+            detector.take_apart(&mut verdict, breakdown.clone());
+            judged.apart.push(breakdown);
+        }
+        judged.pages += u64::from(verdict.page);
+        judged.drifting += u64::from(verdict.state == VerdictState::Drifting);
+        judged.undecided += u64::from(verdict.state == VerdictState::Undecided);
+    }
+    judged
+}
+
+#[derive(Default)]
+struct Judged {
+    pages: u64,
+    drifting: u64,
+    undecided: u64,
+    apart: Vec<Breakdown>,
+}
+
+#[test]
+fn a_mix_of_sites_that_moves_from_50_to_70_percent_never_drifts_and_is_composition() {
+    let mut apart = 0;
+    for seed in 0..40 {
+        let mut fleet = Fleet::new(seed, &[("bern", 0.5, 0.0), ("oslo", 0.5, 2.0)]);
+        let reference = fleet.reference();
+        fleet.sites = vec![("bern", 0.3, 0.0), ("oslo", 0.7, 2.0)];
+        let judged = judge(&mut fleet, &reference, 240);
+        assert_eq!((judged.pages, judged.drifting), (0, 0), "seed {seed}");
+        for breakdown in &judged.apart {
+            assert_eq!(breakdown.explained(), Explained::Composition);
+            let mix = breakdown.mix.unwrap();
+            assert!(
+                mix.composition.abs() > 0.05 && mix.within.abs() < 0.05,
+                "{mix:?}"
+            );
+            assert!((mix.within + mix.composition - mix.change).abs() < 1e-12);
+        }
+        apart += u64::from(!judged.apart.is_empty());
+    }
+    assert_eq!(apart, 40, "each was about to page");
+}
+
+#[test]
+fn what_happens_within_sites_pages_with_and_without_another_mix() {
+    for (seed, mix) in (0..10).flat_map(|seed| [(seed, 0.5), (seed, 0.7)]) {
+        let mut fleet = Fleet::new(seed, &[("bern", 0.5, 0.0), ("oslo", 0.5, 2.0)]);
+        let reference = fleet.reference();
+        fleet.sites = vec![("bern", 1.0 - mix, 1.0), ("oslo", mix, 3.0)];
+        let judged = judge(&mut fleet, &reference, 60);
+        assert_eq!(judged.pages, 1, "seed {seed}, mix {mix}");
+        let mix = judged.apart[0].mix.unwrap();
+        assert!(mix.within.abs() > mix.allowed, "{mix:?}");
+    }
+}
+
+#[test]
+fn a_site_that_is_new_or_gone_is_composition_and_a_fleet_that_moved_is_undecided() {
+    let mut fleet = Fleet::new(
+        3,
+        &[("bern", 0.4, 0.0), ("oslo", 0.4, 0.0), ("rome", 0.2, 2.0)],
+    );
+    let reference = fleet.reference();
+    fleet.sites = vec![("bern", 0.35, 0.0), ("oslo", 0.35, 0.0), ("wien", 0.3, 4.0)];
+    let judged = judge(&mut fleet, &reference, 120);
+    assert_eq!((judged.pages, judged.undecided), (0, 0));
+    let mix = judged.apart[0].mix.unwrap();
+    assert_eq!((mix.new, mix.gone), (1, 1));
+    assert!((mix.covered - 0.8).abs() < 0.02, "{mix:?}");
+    fleet.sites = vec![("rome", 0.3, 2.0), ("wien", 0.7, 4.0)];
+    let judged = judge(&mut fleet, &reference, 120);
+    assert_eq!(judged.pages, 0);
+    assert!(judged.undecided > 100);
+    assert_eq!(judged.apart[0].explained(), Explained::OtherSites);
+}
+
+/// A window of an hour, taken apart.
+fn apart(fleet: &mut Fleet, reference: &Reference) -> Breakdown {
+    let mut parts = Parts::new();
+    (0..60).for_each(|n| drop(fleet.minute(REFERENCE + n, &mut parts)));
+    Breakdown::of(reference, &as_parts(&parts, 0), window()).unwrap()
+}
+
+fn window() -> Window {
+    Window {
+        start_us: REFERENCE * MINUTE_US,
+        end_us: (REFERENCE + 60) * MINUTE_US,
+        stream: Some(3),
+        min_devices: 5,
+    }
+}
+
+#[test]
+fn parts_of_sites_and_bins_add_up_to_the_distance() {
+    for seed in 0..10 {
+        let mut fleet = Fleet::new(seed, &[("bern", 0.6, 0.0), ("oslo", 0.4, 1.0)]);
+        let reference = fleet.reference();
+        fleet.sites = vec![("bern", 0.3, 0.8), ("oslo", 0.5, 1.0), ("rome", 0.2, 0.0)];
+        let breakdown = apart(&mut fleet, &reference);
+        let whole = breakdown.psi_debiased.unwrap();
+        let sites: f64 = breakdown.sites.iter().map(|site| site.part).sum();
+        let bins: f64 = breakdown.bins.iter().map(|bin| bin.part).sum();
+        assert!(whole > 0.02, "{whole}");
+        assert!((sites / whole - 1.0).abs() < 0.01, "{sites} of {whole}");
+        assert!((bins / whole - 1.0).abs() < 0.01, "{bins} of {whole}");
+        assert_eq!(breakdown.sites.len(), 3);
+        let shares: f64 = breakdown.sites.iter().map(|site| site.share).sum();
+        assert!((shares - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn sites_of_few_devices_are_told_together_with_others() {
+    let mut fleet = Fleet::new(5, &[("bern", 0.6, 0.0), ("oslo", 0.4, 1.0)]);
+    let reference = fleet.reference();
+    let mut parts = Parts::new();
+    (0..60).for_each(|n| drop(fleet.minute(REFERENCE + n, &mut parts)));
+    parts.retain(|(site, device), _| *site == "bern" || *device < 2);
+    let whole = as_parts(&parts, 0);
+    let told = Breakdown::of(&reference, &whole, window()).unwrap();
+    let names: Vec<&str> = told.sites.iter().map(|site| site.site.as_str()).collect();
+    assert_eq!(
+        names,
+        ["*"],
+        "oslo has two devices, and bern would tell of them"
+    );
+    let all = Window {
+        min_devices: 1,
+        ..window()
+    };
+    assert_eq!(
+        Breakdown::of(&reference, &whole, all).unwrap().sites.len(),
+        2
+    );
+}
+
+#[test]
+fn the_same_devices_in_any_order_give_the_same_bits() {
+    let mut fleet = Fleet::new(6, &[("bern", 0.5, 0.0), ("oslo", 0.5, 1.0)]);
+    fleet.spread = 0.3;
+    let reference = fleet.reference();
+    fleet.sites = vec![("bern", 0.5, 1.0), ("oslo", 0.5, 2.0)];
+    let mut parts = Parts::new();
+    (0..60).for_each(|n| drop(fleet.minute(REFERENCE + n, &mut parts)));
+    let forward = as_parts(&parts, 0);
+    let backward: Vec<Part> = forward.iter().rev().cloned().collect();
+    let apart = |parts: &[Part]| Breakdown::of(&reference, parts, window()).unwrap();
+    let json = |breakdown: &Breakdown| serde_json::to_string(breakdown).unwrap();
+    let first = apart(&forward);
+    assert_eq!(json(&first), json(&apart(&backward)));
+    assert_eq!(json(&first), json(&apart(&forward)), "on repeat");
+    let (low, high) = first.interval.unwrap();
+    let bits = [low, high, first.psi_debiased.unwrap()].map(f64::to_bits);
+    assert_eq!(bits, GOLDEN, "intervals changed");
+    let few = apart(&forward[..4]);
+    assert_eq!((few.interval, few.resamples), (None, 0), "four devices");
+}
+
+const GOLDEN: [u64; 3] = [
+    4599656625299652828,
+    4607263685975091332,
+    4604876176583822227,
+];
+
+#[test]
+fn intervals_hold_what_the_devices_would_show_in_the_long_run() {
+    let sites = [("bern", 0.5, 0.0), ("oslo", 0.5, 0.5)];
+    let (mut held, trials) = (0, 60);
+    for seed in 0..trials {
+        let mut fleet = Fleet::new(seed, &sites);
+        let reference = fleet.reference();
+        fleet.sites = vec![("bern", 0.5, 0.4), ("oslo", 0.5, 0.9)];
+        fleet.spread = 0.3;
+        let (low, high) = apart(&mut fleet, &reference).interval.unwrap();
+        // Many devices, to the same reference.
+        let mut truth = Parts::new();
+        for other in 0..40 {
+            let mut many = Fleet::new(10_000 + other, &fleet.sites);
+            many.spread = 0.3;
+            (0..60).for_each(|n| drop(many.minute(n, &mut truth)));
+        }
+        let truth = Breakdown::of(&reference, &as_parts(&truth, 0), window()).unwrap();
+        held += i32::from((low..=high).contains(&truth.psi_debiased.unwrap()));
+    }
+    eprintln!("{held} of {trials}");
+    assert!(held * 100 >= 85 * trials as i32, "{held} of {trials}");
+}
+
+/// A share of pages among runs in which devices with lasting offsets take turns.
+fn false_alarms(devices: u64, with_devices: bool, runs: u64) -> u64 {
+    let paged = (0..runs).filter(|seed| {
+        let mut turns = Turns::new(*seed, devices);
+        let mut parts: Vec<Part> = Vec::new();
+        let lanes: Vec<Lane> = (0..1440).map(|n| turns.minute(n, &mut parts)).collect();
+        let mut reference = Reference::freeze(key(), &lanes, &policy()).unwrap();
+        if with_devices {
+            reference = reference.with_devices(&parts, 1);
+        }
+        let mut detector = Detector::new(&reference, &policy());
+        let mut later = Vec::new();
+        (1440..2160).any(|n| detector.fold(&reference, &turns.minute(n, &mut later)).page)
+    });
+    paged.count() as u64
+}
+
+/// Devices with moods of an hour, correlation 0.3 of two inferences of one device.
+struct Turns {
+    random: Random,
+    moods: Vec<f64>,
+}
+
+impl Turns {
+    fn new(seed: u64, devices: u64) -> Self {
+        let mut random = Random::new(seed);
+        let moods = (0..devices).map(|_| random.normal()).collect();
+        Self { random, moods }
+    }
+
+    fn minute(&mut self, number: i64, parts: &mut Vec<Part>) -> Lane {
+        let keeps = libm::exp(-1.0 / 60.0);
+        let moves = libm::sqrt(1.0 - keeps * keeps);
+        let mut sum = ExponentialHistogram::new(3);
+        for device in 0..self.moods.len() {
+            self.moods[device] = keeps * self.moods[device] + moves * self.random.normal();
+            let mut own = ExponentialHistogram::new(3);
+            for _ in 0..4 {
+                let noise = libm::sqrt(0.7) * self.random.normal();
+                let value = libm::exp(libm::sqrt(0.3) * self.moods[device] + noise);
+                assert!(own.record(value));
+            }
+            sum.merge(&own);
+            parts.push(Part {
+                device: device.to_string(),
+                site: String::new(),
+                end_us: (number / 60 + 1) * 60 * MINUTE_US,
+                summary: Summary::Histogram(own),
+            });
+        }
+        Lane {
+            start_us: number * MINUTE_US,
+            end_us: (number + 1) * MINUTE_US,
+            count: sum.count,
+            summary: Summary::Histogram(sum),
+            device_windows: 20,
+            devices: self.moods.len() as u64,
+        }
+    }
+}
+
+#[test]
+fn clustered_devices_alarm_no_more_than_the_budget_allows() {
+    for devices in [10, 50] {
+        let (runs, days) = (20, 0.5);
+        let (with, without) = (
+            false_alarms(devices, true, runs),
+            false_alarms(devices, false, runs),
+        );
+        // One page in thirty days is the budget of this series.
+        let nominal = runs as f64 * days / 30.0;
+        eprintln!("{devices} devices: {with} with, {without} without, nominal {nominal:.2}");
+        assert!(with as f64 <= 1.5 * nominal.max(1.0), "{with} of {runs}");
+    }
+}
