@@ -7,18 +7,7 @@
 mod world;
 
 use fathomline_queries::drift::{Detector, Direction, Policy, Power, Reference, SeriesKey};
-use world::{DAY, HOUR, Kind, MINUTE_US, Shift, World};
-
-fn key() -> SeriesKey {
-    SeriesKey {
-        service: "s".into(),
-        model: "m".into(),
-        version: "1".into(),
-        variant: "v".into(),
-        device_class: "kiosk".into(),
-        metric: "fathomline.output.surprisal".into(),
-    }
-}
+use world::{DAY, HOUR, Kind, MINUTE_US, Shift, World, key};
 
 /// Share of detectors that page in time after all values moved by so many deviations.
 fn seen(world: &World, reference: &Reference, size: f64, minutes: i64, runs: u64) -> f64 {

@@ -8,25 +8,12 @@
 mod world;
 
 use fathomline_queries::{
-    drift::{
-        Detector, Lane, Level, Making, Policy, Reference, SeriesKey, Summary, Verdict, VerdictState,
-    },
+    drift::{Detector, Lane, Level, Making, Policy, Reference, Summary, Verdict, VerdictState},
     stats::Season,
 };
 use fathomline_wire::histogram::ExponentialHistogram;
 use sha2::{Digest as _, Sha256};
-use world::{DAY, Kind, Random, Shift, World};
-
-fn key() -> SeriesKey {
-    SeriesKey {
-        service: "s".into(),
-        model: "m".into(),
-        version: "1".into(),
-        variant: "v".into(),
-        device_class: "kiosk".into(),
-        metric: "fathomline.output.surprisal".into(),
-    }
-}
+use world::{DAY, Kind, Random, Shift, World, key};
 
 /// A budget that is spent by this series alone: the hardest case.
 fn alone() -> Policy {

@@ -8,7 +8,7 @@ use fathomline_queries::{
 
 use crate::{
     rules::{Held, Pages, RULES},
-    world::{BEGINNING_US, DAY, HOUR, Kind, MINUTE_US, REFERENCE, Shift, World, together},
+    world::{BEGINNING_US, DAY, HOUR, Kind, MINUTE_US, REFERENCE, Shift, World, key, together},
 };
 
 const MONITORED: i64 = 30 * DAY;
@@ -61,17 +61,6 @@ pub(crate) fn policy(lane_minutes: i64, long_lanes: u32, series_budget: u32) -> 
         long_lanes,
         series_budget,
         ..Policy::default()
-    }
-}
-
-fn key() -> SeriesKey {
-    SeriesKey {
-        service: "calibration".into(),
-        model: "m".into(),
-        version: "1".into(),
-        variant: "v".into(),
-        device_class: "kiosk".into(),
-        metric: "fathomline.output.surprisal".into(),
     }
 }
 

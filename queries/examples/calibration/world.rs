@@ -5,7 +5,7 @@
 //! positive as real ones; shifts are in units of the noise of one inference, before the
 //! exponential.
 
-use fathomline_queries::drift::{Lane, Summary};
+use fathomline_queries::drift::{Lane, SeriesKey, Summary};
 use fathomline_wire::histogram::ExponentialHistogram;
 
 pub(crate) const MINUTE_US: i64 = 60_000_000;
@@ -24,6 +24,18 @@ const DEVICE_CORRELATION: f64 = 0.3;
 const DEVICE_TAU: f64 = 20.0;
 /// What is between two classes of devices.
 const APART: f64 = 2.0;
+
+/// The series that a world's lanes belong to.
+pub(crate) fn key() -> SeriesKey {
+    SeriesKey {
+        service: "s".into(),
+        model: "m".into(),
+        version: "1".into(),
+        variant: "v".into(),
+        device_class: "kiosk".into(),
+        metric: "fathomline.output.surprisal".into(),
+    }
+}
 
 /// xorshift64*: enough for a simulation.
 pub(crate) struct Random {

@@ -352,13 +352,18 @@ fn expect(observed: &[SeasonWindow]) -> Expectation {
     let share = events / records;
     let noise = noise(observed, events, records);
     let variance = share * (1.0 - share);
-    let error = libm::sqrt(variance / records + noise / observed.len() as f64);
-    let tolerance = (TOLERANCE_DEVIATIONS * libm::sqrt(variance)).max(TOLERANCE_ERRORS * error);
+    let least = TOLERANCE_DEVIATIONS * libm::sqrt(variance);
     Expectation {
         share,
         noise,
-        tolerance,
+        tolerance: least.max(error_covered(share, noise, records, observed.len() as f64)),
     }
+}
+
+/// What a tolerance must be at least because the reference's own share may be off: so many records
+/// in so many lanes of that noise say no more.
+fn error_covered(share: f64, noise: f64, records: f64, lanes: f64) -> f64 {
+    TOLERANCE_ERRORS * libm::sqrt(share * (1.0 - share) / records + noise / lanes)
 }
 
 /// Long-run excess variance of a lane's share at the noisiest block length: what correlated
