@@ -15,7 +15,7 @@ mod distance;
 mod evidence;
 mod season;
 
-pub use bins::{Aligned, bin, explicit_positions, reference_cuts};
+pub use bins::{Aligned, BINS, bin, bins_for, explicit_positions, reference_cuts};
 pub use distance::{
     ChiSquare, PsiPart, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
     psi_debiased, psi_expected_of_noise, psi_expected_without_drift, psi_parts, sliced_wasserstein,

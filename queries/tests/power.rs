@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "the report uses more of it")]
 mod world;
 
-use fathomline_queries::drift::{Detector, Direction, Policy, Power, Reference, SeriesKey};
+use fathomline_queries::drift::{Detector, Direction, Policy, Power, Reference};
 use world::{DAY, HOUR, Kind, MINUTE_US, Shift, World, key};
 
 /// Share of detectors that page in time after all values moved by so many deviations.

@@ -2,7 +2,7 @@
 //! late.
 
 use fathomline_queries::{
-    drift::{Detector, Lane, Level, Making, Policy, Reference, SeriesKey, Shortfall},
+    drift::{Detector, Lane, Level, Making, Policy, Reference, Shortfall},
     stats::Season,
 };
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Observed, Policy, Reference, Stream, reporting};
+use super::{Observed, Policy, Reference, Stream, lane::middle, reporting};
 use crate::stats::{Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, ln_mean, log_e_values};
 
 /// What a bet that is not held costs a window, like one that cannot be.
@@ -83,7 +83,7 @@ impl Bets {
 
 /// What the reference expects of each stream in a window that is `lanes` lanes wide, at its hour.
 pub(super) fn expected(reference: &Reference, window: &Observed, lanes: u32) -> Vec<Expectation> {
-    let middle_us = window.start_us + (window.end_us - window.start_us) / 2;
-    let expected = reference.expected_at(middle_us).into_iter();
+    let expected = reference.expected_at(middle(window.start_us, window.end_us));
+    let expected = expected.into_iter();
     expected.map(|expected| expected.over(lanes)).collect()
 }

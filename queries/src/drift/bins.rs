@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Stream, Summary};
-use crate::stats::{Aligned, reference_cuts};
-
-/// Bins of values.
-pub(super) const BINS: usize = 10;
+use crate::stats::{Aligned, BINS, reference_cuts};
 
 /// The cuts of a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

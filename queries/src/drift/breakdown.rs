@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Bins, Part, Reference, Site,
+    lane::middle,
     parts::{self, Counted, Member, OTHER_SITES},
     resampling::{self, Seed},
 };
-use crate::stats::{Expectation, PsiPart, psi, psi_expected_without_drift, psi_parts};
+use crate::stats::{Expectation, PsiPart, psi_expected_without_drift, psi_parts};
 
 /// Share of the reference that the sites in both must hold.
 const COVERED_MIN: f64 = 0.5;
@@ -237,8 +238,8 @@ impl Mix {
             return None;
         }
         let are = as_in(were, members);
-        let middle_us = window.start_us + (window.end_us - window.start_us) / 2;
-        let expected = *reference.expected_at(middle_us).get(stream)?;
+        let at = middle(window.start_us, window.end_us);
+        let expected = *reference.expected_at(at).get(stream)?;
         let whole = sum(are.iter().map(|site| &site.counted));
         let records = were.iter().map(|site| site.counted.count).sum::<u64>() as f64;
         let weight = |site: &Site| site.counted.count as f64 / records;
@@ -325,9 +326,10 @@ impl Distance {
             return None;
         }
         let records = was.iter().sum::<u64>().max(1) as f64;
+        let parts = psi_parts(was, is);
         Some(Self {
-            parts: psi_parts(was, is),
-            raw: psi(was, is),
+            raw: parts.iter().map(PsiPart::part).sum(),
+            parts,
             noise: psi_expected_without_drift(was.len(), records, effective.max(1.0)),
         })
     }

@@ -31,7 +31,20 @@ pub struct Lane {
     pub devices: u64,
 }
 
+/// The moment by which a span counts for an hour of the season.
+pub(super) fn middle(start_us: i64, end_us: i64) -> i64 {
+    start_us + (end_us - start_us) / 2
+}
+
 impl Summary {
+    /// How many values.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Histogram(histogram) => histogram.count,
+            Self::Categories(categories) => categories.values().sum(),
+        }
+    }
+
     /// Adds the other's values; kinds that differ do not mix and change nothing.
     pub fn merge(&mut self, other: &Self) {
         match (self, other) {

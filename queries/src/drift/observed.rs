@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lane, Reference, Stream, Summary};
+use super::{Lane, Reference, Stream, Summary, lane::middle};
 
 /// Events of each stream in one lane, or in several that were added up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,22 +24,22 @@ impl Observed {
     /// # Errors
     /// Says in words why the lane does not belong to the reference.
     pub(super) fn of(reference: &Reference, lane: &Lane) -> Result<Self, String> {
-        let holds = match (reference.summary(), &lane.summary) {
-            (Summary::Histogram(_), Summary::Histogram(histogram)) => histogram.count,
-            (Summary::Categories(_), Summary::Categories(categories)) => categories.values().sum(),
+        match (reference.summary(), &lane.summary) {
             (Summary::Histogram(_), Summary::Categories(_)) => {
                 return Err("the reference holds values and the lane categories".to_owned());
             }
             (Summary::Categories(_), Summary::Histogram(_)) => {
                 return Err("the reference holds categories and the lane values".to_owned());
             }
-        };
+            _ => {}
+        }
+        let holds = lane.summary.count();
         if holds != lane.count {
             let count = lane.count;
             return Err(format!("the lane says {count} records and holds {holds}"));
         }
         let watched: Vec<Stream> = reference.streams().iter().map(|(s, _)| s.clone()).collect();
-        let middle_us = lane.start_us + (lane.end_us - lane.start_us) / 2;
+        let middle_us = middle(lane.start_us, lane.end_us);
         let records = lane.count as f64;
         let (mut events, mut sees) = (Vec::with_capacity(watched.len()), false);
         for (stream, expected) in watched.iter().zip(reference.expected_at(middle_us)) {

@@ -54,13 +54,9 @@ pub struct Site {
 
 impl Counted {
     fn of(reference: &Reference, watched: &[Stream], summary: &Summary) -> Self {
-        let count = match summary {
-            Summary::Histogram(histogram) => histogram.count,
-            Summary::Categories(categories) => categories.values().sum(),
-        };
         let events = watched.iter().map(|stream| stream.events(summary, watched));
         Self {
-            count,
+            count: summary.count(),
             events: events.collect(),
             bins: binned(reference, summary),
         }

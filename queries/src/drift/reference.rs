@@ -10,7 +10,9 @@ use fathomline_wire::CONTRACT_VERSION;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Bins, Lane, Level, Policy, SeriesKey, Stream, Summary, parts::Site, reporting};
+use super::{
+    Bins, Lane, Level, Policy, SeriesKey, Stream, Summary, lane::middle, parts::Site, reporting,
+};
 use crate::stats::{Expectation, Season, SeasonWindow};
 
 /// A reference travels with verdicts, pages and files.
@@ -232,10 +234,6 @@ fn days(lanes: &[&Lane]) -> u32 {
     u32::try_from(whole.min(dates.len() as i64)).unwrap_or(0)
 }
 
-fn middle(start_us: i64, end_us: i64) -> i64 {
-    start_us + (end_us - start_us) / 2
-}
-
 impl Reference {
     /// Freezes one series, without a season.
     ///
@@ -321,12 +319,9 @@ impl Reference {
 
     /// Share of each stream's events among other values.
     pub fn shares_of(&self, summary: &Summary) -> Vec<f64> {
-        let count = match summary {
-            Summary::Histogram(histogram) => histogram.count,
-            Summary::Categories(categories) => categories.values().sum(),
-        };
         let watched: Vec<Stream> = self.streams.iter().map(|(s, _)| s.clone()).collect();
-        let share = |stream: &Stream| stream.events(summary, &watched) / count.max(1) as f64;
+        let count = summary.count().max(1) as f64;
+        let share = |stream: &Stream| stream.events(summary, &watched) / count;
         watched.iter().map(share).collect()
     }
 

@@ -3,11 +3,8 @@
 
 use super::{Distances, Lane, Reference, Summary};
 use crate::stats::{
-    Aligned, bin, hellinger, jensen_shannon_distance, ks, psi, psi_debiased, wasserstein,
+    Aligned, bin, bins_for, hellinger, jensen_shannon_distance, ks, psi, psi_debiased, wasserstein,
 };
-
-/// Most bins for distances; fewer where the lane has fewer than five records a bin (Cochran).
-const BINS_MAX: u64 = 10;
 
 impl Distances {
     /// Distances of a lane whose records are worth `effective` independent ones; none for an empty
@@ -17,7 +14,7 @@ impl Distances {
         if lane.count == 0 {
             return None;
         }
-        let bins = (lane.count / 5).clamp(2, BINS_MAX) as usize;
+        let bins = bins_for(lane.count);
         let frozen = reference.bins();
         let (fine_reference, fine_current, positions, cuts) =
             match (reference.summary(), &lane.summary) {

@@ -29,12 +29,9 @@ use super::{
     groups::Sketch,
 };
 use crate::stats::{
-    Aligned, bin, chi_square, explicit_positions, hellinger, jensen_shannon_distance, ks, psi,
-    psi_debiased, reference_cuts, wasserstein,
+    Aligned, bin, bins_for, chi_square, explicit_positions, hellinger, jensen_shannon_distance, ks,
+    psi, psi_debiased, reference_cuts, wasserstein,
 };
-
-/// Most bins of histograms; fewer where the current one has fewer than five values a bin.
-const BINS_MAX: u64 = 10;
 
 /// Every one of them.
 pub(super) fn all() -> impl Iterator<Item = ScalarUDF> {
@@ -170,8 +167,7 @@ impl Pair {
         if !self.fine {
             return self;
         }
-        let bins = (records / 5).clamp(2, BINS_MAX) as usize;
-        let cuts = reference_cuts(&self.reference, bins);
+        let cuts = reference_cuts(&self.reference, bins_for(records));
         Self {
             reference: bin(&self.reference, &cuts),
             current: bin(&self.current, &cuts),

@@ -7,6 +7,15 @@ use fathomline_wire::histogram::{ExponentialHistogram, lower_bound};
 /// need so many; a bucket at each end of scale 20 would be sixteen gigabytes of empty ones.
 const CELLS_MAX: i64 = 1 << 17;
 
+/// Bins of a distribution; of few records fewer (Cochran).
+pub const BINS: usize = 10;
+const RECORDS_A_BIN: u64 = 5;
+
+/// Bins that so many records fill with at least five each, 2 to [`BINS`].
+pub fn bins_for(records: u64) -> usize {
+    (records / RECORDS_A_BIN).clamp(2, BINS as u64) as usize
+}
+
 /// Two histograms on the union of their buckets at the coarser scale of the two, positive values
 /// only; everything at or below zero is the first cell.
 #[derive(Clone, Debug, PartialEq)]
