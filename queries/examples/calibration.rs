@@ -1,8 +1,8 @@
 //! How often the detector pages when nothing is wrong, and how soon when something is, by the
 //! shipped code over simulated fleets, with common rules beside it (statistics, section d.6).
 //!
-//! `cargo run -p fathomline-queries --example calibration [-- RUNS]`. Without a number it does ten
-//! runs of everything. README shows what it printed.
+//! `cargo run -p fathomline-queries --example calibration [-- RUNS [pages|delays]]`. Without a
+//! number it does ten runs of everything. README shows what it printed.
 
 #[path = "calibration/rules.rs"]
 mod rules;
@@ -62,13 +62,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map_err(|_| format!("{text}: write a number of runs"))?,
         None => RUNS,
     };
+    let (pages, changes): (_, &[_]) = match std::env::args().nth(2).as_deref() {
+        None => (true, &CHANGES),
+        Some("pages") => (true, &[]),
+        Some("delays") => (false, &CHANGES),
+        Some(text) => return Err(format!("{text}: write pages or delays, or nothing").into()),
+    };
     let began = Instant::now();
-    println!("Pages in 30 days without drift, mean of {runs} runs (720 at most):\n");
-    let pages = NullPages::of(&QUIET, runs)?;
-    pages.rows().iter().for_each(|row| println!("{row}"));
-    for (per_minute, hours) in CHANGES {
+    if pages {
+        println!("Pages in 30 days without drift, mean of {runs} runs (720 at most):\n");
+        let pages = NullPages::of(&QUIET, runs)?;
+        pages.rows().iter().for_each(|row| println!("{row}"));
+    }
+    for (per_minute, hours) in changes {
         println!("\nMedian delay in hours, {per_minute} inferences a minute, {runs} runs:\n");
-        let found = delays((per_minute, hours), &SHIFTS.map(|(_, shift)| shift), runs)?;
+        let found = delays((*per_minute, *hours), &SHIFTS.map(|(_, shift)| shift), runs)?;
         let rows = found.rows(&SHIFTS.map(|(name, _)| name));
         rows.iter().for_each(|row| println!("{row}"));
     }

@@ -1,7 +1,8 @@
 //! How sure a distance is: the same devices, drawn again and again with replacement, because what
 //! one device sends is not independent (statistics, section d; Davison and Hinkley 1997, 5.2).
 //!
-//! In: counts by device. Out: the basic interval, which takes off what chance adds to a distance.
+//! In: counts by device. Out: an interval of the distance's root, which is about as likely to be
+//! missed on either side, as wide as so few devices demand, and less what chance adds.
 //! Its luck is that of the reference's name and of the window, so that the same devices in any
 //! order give the same bits.
 
@@ -14,8 +15,8 @@ pub(super) const RESAMPLES: u32 = 400;
 /// Devices below which an interval says nothing.
 pub(super) const DEVICES_MIN: u64 = 5;
 
-/// What is left out on each side.
-const TAIL: f64 = 0.025;
+/// The 97.5 % point of the normal distribution.
+const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// What luck is made of.
 pub(super) struct Seed {
@@ -62,14 +63,29 @@ pub(super) fn interval(was: &[u64], devices: &[Counted], seed: &Seed) -> (f64, f
         sum.bins
     };
     let seen = psi(was, &bins(&vec![1; devices.len()]));
-    let draw = |_| {
+    let mut draw = || {
         let mut times = vec![0; devices.len()];
         (0..devices.len()).for_each(|_| times[random.below(devices.len())] += 1);
         psi(was, &bins(&times))
     };
-    let mut drawn: Vec<f64> = (0..RESAMPLES).map(draw).collect();
-    drawn.sort_by(f64::total_cmp);
-    let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64).round() as usize];
-    let around = |quantile: f64| (2.0 * seen - quantile).max(0.0);
-    (around(at(1.0 - TAIL)), around(at(TAIL)))
+    let drawn: Vec<f64> = (0..RESAMPLES).map(|_| libm::sqrt(draw())).collect();
+    let count = drawn.len() as f64;
+    let mean = drawn.iter().sum::<f64>() / count;
+    let square = |root: &f64| (root - mean) * (root - mean);
+    let variance = drawn.iter().map(square).sum::<f64>() / (count - 1.0);
+    let free = devices.len() as f64 - 1.0;
+    let wide = student(free) * libm::sqrt(variance * (free + 1.0) / free);
+    let middle = 2.0 * libm::sqrt(seen) - mean;
+    let squared = |root: f64| root.max(0.0) * root.max(0.0);
+    (squared(middle - wide), squared(middle + wide))
+}
+
+/// The 97.5 % point of Student's t, to 0.5 % from four degrees of freedom on (Abramowitz and
+/// Stegun 1964, 26.7.5).
+fn student(free: f64) -> f64 {
+    let z = NORMAL;
+    let cube = z * z * z;
+    let first = (cube + z) / (4.0 * free);
+    let second = (5.0 * cube * z * z + 16.0 * cube + 3.0 * z) / (96.0 * free * free);
+    z + first + second
 }
