@@ -124,4 +124,6 @@ pub const QUESTIONS: [Question; 17] = [
 ];
 
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod tests;
