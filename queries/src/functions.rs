@@ -25,6 +25,7 @@ mod devices;
 mod distance;
 mod groups;
 mod histogram;
+mod lent;
 mod packed;
 
 use std::sync::Arc;

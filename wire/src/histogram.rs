@@ -9,9 +9,11 @@ mod cells;
 mod explicit;
 mod exponential;
 mod index;
+mod lent;
 mod merge;
 
 pub use cells::{Cell, CellKind};
 pub use explicit::ExplicitHistogram;
 pub use exponential::{Buckets, ExponentialHistogram, HistogramError, Parts};
 pub use index::{bucket_index, lower_bound};
+pub use lent::{LentBuckets, LentHistogram};

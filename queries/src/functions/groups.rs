@@ -11,12 +11,30 @@ use datafusion::{
 };
 
 /// Something that rows hold parts of.
-pub(super) trait Sketch: Clone + Debug + Send + Sync + 'static {
+pub(super) trait Sketch: Clone + Debug + Send + Sync + Sized + 'static {
     /// The part that a row of the function's arguments holds, if it holds one.
     fn from_arguments(arguments: &[ArrayRef], row: usize) -> Result<Option<Self>>;
 
     /// The part that a row of another accumulator's state holds.
     fn from_state(state: &ArrayRef, row: usize) -> Result<Option<Self>>;
+
+    /// Adds rows of the function's arguments, given as (row, group), to their groups.
+    fn add_arguments(
+        groups: &mut Groups<Self>,
+        arguments: &[ArrayRef],
+        rows: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<()> {
+        add_one_by_one(groups, rows, |row| Self::from_arguments(arguments, row))
+    }
+
+    /// Adds rows of another accumulator's state, likewise.
+    fn add_states(
+        groups: &mut Groups<Self>,
+        state: &ArrayRef,
+        rows: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<()> {
+        add_one_by_one(groups, rows, |row| Self::from_state(state, row))
+    }
 
     /// State and result: one value a sketch, null where there is none.
     fn to_state(sketches: &[Option<Self>]) -> ArrayRef;
@@ -26,6 +44,28 @@ pub(super) trait Sketch: Clone + Debug + Send + Sync + 'static {
 
     /// What it holds on the heap.
     fn heap_bytes(&self) -> usize;
+}
+
+fn add_one_by_one<S: Sketch>(
+    groups: &mut Groups<S>,
+    mut rows: impl Iterator<Item = (usize, usize)>,
+    part_of: impl Fn(usize) -> Result<Option<S>>,
+) -> Result<()> {
+    rows.try_for_each(|(row, group)| match part_of(row)? {
+        Some(part) => groups.change(group, |kept| add(kept, part)),
+        None => Ok(()),
+    })
+}
+
+/// Adds a part to what a group has so far.
+pub(super) fn add<S: Sketch>(kept: &mut Option<S>, part: S) -> Result<()> {
+    match kept {
+        Some(sketch) => sketch.merge(&part),
+        None => {
+            *kept = Some(part);
+            Ok(())
+        }
+    }
 }
 
 /// One sketch a group.
@@ -51,13 +91,15 @@ impl<S: Sketch> Groups<S> {
             .resize_with(groups.max(self.sketches.len()), || None);
     }
 
-    fn add(&mut self, group: usize, part: S) -> Result<()> {
+    /// Changes what a group has, if it has anything yet.
+    pub(super) fn change(
+        &mut self,
+        group: usize,
+        change: impl FnOnce(&mut Option<S>) -> Result<()>,
+    ) -> Result<()> {
         let kept = &mut self.sketches[group];
         let before = kept.as_ref().map_or(0, S::heap_bytes);
-        match kept {
-            Some(sketch) => sketch.merge(&part)?,
-            None => *kept = Some(part),
-        }
+        change(kept)?;
         let after = kept.as_ref().map_or(0, S::heap_bytes);
         self.heap_bytes = self.heap_bytes + after - before;
         Ok(())
@@ -72,21 +114,13 @@ impl<S: Sketch> Groups<S> {
         let rows = arguments.first().map_or(0, |column| column.len());
         let passes =
             |row: &usize| filter.is_none_or(|kept| kept.is_valid(*row) && kept.value(*row));
-        for row in (0..rows).filter(passes) {
-            if let Some(part) = S::from_arguments(arguments, row)? {
-                self.add(group_of(row), part)?;
-            }
-        }
-        Ok(())
+        let rows = (0..rows).filter(passes).map(|row| (row, group_of(row)));
+        S::add_arguments(self, arguments, rows)
     }
 
     fn add_state(&mut self, state: &ArrayRef, group_of: impl Fn(usize) -> usize) -> Result<()> {
-        for row in 0..state.len() {
-            if let Some(part) = S::from_state(state, row)? {
-                self.add(group_of(row), part)?;
-            }
-        }
-        Ok(())
+        let rows = (0..state.len()).map(|row| (row, group_of(row)));
+        S::add_states(self, state, rows)
     }
 
     fn emit(&mut self, emit_to: EmitTo) -> ArrayRef {

@@ -23,6 +23,7 @@ use fathomline_wire::{
 use super::{
     columns::{coerced, integers, list},
     groups::{Groups, Sketch, Whole},
+    lent,
     packed::{pack, unpack},
 };
 
@@ -140,6 +141,22 @@ impl Sketch for ExponentialHistogram {
             Some(histogram) => Ok(Some(histogram)),
             None => exec_err!("these bytes are not a histogram of histogram_merge"),
         }
+    }
+
+    fn add_arguments(
+        groups: &mut Groups<Self>,
+        arguments: &[ArrayRef],
+        rows: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<()> {
+        lent::add_arguments(groups, arguments, rows)
+    }
+
+    fn add_states(
+        groups: &mut Groups<Self>,
+        state: &ArrayRef,
+        rows: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<()> {
+        lent::add_states(groups, state, rows)
     }
 
     fn to_state(sketches: &[Option<Self>]) -> ArrayRef {

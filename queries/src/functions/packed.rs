@@ -6,7 +6,7 @@
 //! zigzagged, floats little-endian. Reading checks everything: strangers may make bytes up.
 
 use fathomline_wire::{
-    histogram::{Buckets, ExponentialHistogram, Parts},
+    histogram::{Buckets, ExponentialHistogram, LentBuckets, LentHistogram, Parts},
     limits::HISTOGRAM_BUCKETS_ACCEPTED_MAX,
 };
 
@@ -31,32 +31,71 @@ pub(super) fn pack(histogram: &ExponentialHistogram) -> Vec<u8> {
 
 /// Reads what [`pack`] wrote; none for anything else.
 pub(crate) fn unpack(bytes: &[u8]) -> Option<ExponentialHistogram> {
-    let mut rest = bytes;
-    let scale = unzigzag(take(&mut rest)?)?;
-    let zero_count = take(&mut rest)?;
-    let zero_threshold = take_float(&mut rest)?;
-    let sum = take_float(&mut rest)?;
-    let min = Some(take_float(&mut rest)?).filter(|min| min.is_finite());
-    let max = Some(take_float(&mut rest)?).filter(|max| max.is_finite());
-    let positive = take_buckets(&mut rest)?;
-    let negative = take_buckets(&mut rest)?;
+    let mut reader = Reader::default();
+    let lent = reader.read(bytes)?;
+    let unsigned = |count: &i64| u64::try_from(*count).ok();
+    let buckets = |side: LentBuckets<'_>| -> Option<Buckets> {
+        let counts = side.counts.iter().map(unsigned).collect::<Option<_>>()?;
+        let offset = side.offset;
+        Some(Buckets { offset, counts })
+    };
+    let (positive, negative) = (buckets(lent.positive)?, buckets(lent.negative)?);
+    let zero_count = unsigned(&lent.zero_count)?;
     let mut counts = positive.counts.iter().chain(&negative.counts);
     let count = counts.try_fold(zero_count, |sum, count| sum.checked_add(*count))?;
-    if !rest.is_empty() {
-        return None;
-    }
     let parts = Parts {
-        scale,
-        zero_threshold,
+        scale: lent.scale,
+        zero_threshold: lent.zero_threshold,
         zero_count,
         count,
-        sum,
-        min,
-        max,
+        sum: lent.sum,
+        min: lent.min,
+        max: lent.max,
         positive,
         negative,
     };
     ExponentialHistogram::from_parts(parts).ok()
+}
+
+/// Reads bytes one after another into the same two lists of counts.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    positive: Vec<i64>,
+    negative: Vec<i64>,
+}
+
+impl Reader {
+    /// What the bytes say, counts beyond 63 bits as negative ones; none where they say nothing.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<LentHistogram<'_>> {
+        let mut rest = bytes;
+        let scale = unzigzag(take(&mut rest)?)?;
+        let zero_count = take(&mut rest)?.cast_signed();
+        let zero_threshold = take_float(&mut rest)?;
+        let sum = take_float(&mut rest)?;
+        let min = Some(take_float(&mut rest)?).filter(|min| min.is_finite());
+        let max = Some(take_float(&mut rest)?).filter(|max| max.is_finite());
+        let mut side = |counts| take_buckets(&mut rest, counts);
+        let offsets = (side(&mut self.positive)?, side(&mut self.negative)?);
+        if !rest.is_empty() {
+            return None;
+        }
+        Some(LentHistogram {
+            scale,
+            zero_threshold,
+            zero_count,
+            sum,
+            min,
+            max,
+            positive: LentBuckets {
+                offset: offsets.0,
+                counts: &self.positive,
+            },
+            negative: LentBuckets {
+                offset: offsets.1,
+                counts: &self.negative,
+            },
+        })
+    }
 }
 
 fn put_buckets(bytes: &mut Vec<u8>, buckets: &Buckets) {
@@ -74,15 +113,16 @@ fn put_buckets(bytes: &mut Vec<u8>, buckets: &Buckets) {
     }
 }
 
-fn take_buckets(bytes: &mut &[u8]) -> Option<Buckets> {
+/// Replaces `counts`, and gives their offset.
+fn take_buckets(bytes: &mut &[u8], counts: &mut Vec<i64>) -> Option<i32> {
     let offset = unzigzag(take(bytes)?)?;
     let length = usize::try_from(take(bytes)?).ok()?;
     if length > HISTOGRAM_BUCKETS_ACCEPTED_MAX {
         return None;
     }
-    let mut counts = Vec::with_capacity(length);
+    counts.clear();
     while counts.len() < length {
-        let count = take(bytes)?;
+        let count = take(bytes)?.cast_signed();
         let more = if count == 0 {
             usize::try_from(take(bytes)?).ok()?
         } else {
@@ -93,7 +133,7 @@ fn take_buckets(bytes: &mut &[u8]) -> Option<Buckets> {
         }
         counts.extend(std::iter::repeat_n(count, more + 1));
     }
-    Some(Buckets { offset, counts })
+    Some(offset)
 }
 
 fn put(bytes: &mut Vec<u8>, mut value: u64) {

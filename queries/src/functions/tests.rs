@@ -15,7 +15,10 @@ use datafusion::{
 use fathomline_wire::histogram::ExponentialHistogram;
 use proptest::prelude::*;
 
-use super::{groups::Groups, *};
+use super::{
+    groups::{Groups, add},
+    *,
+};
 use crate::{
     examples::{LANE_US, distribution, histogram},
     rows::{self, DistributionRow},
@@ -227,6 +230,100 @@ fn emitting_some_groups_keeps_the_others_and_their_size() {
             .unwrap()
             .agrees_with(&wanted)
     );
+}
+
+/// Rows of any resolution, sign and size, each with its group and whether a filter keeps it.
+fn any_rows() -> impl Strategy<Value = Vec<(DistributionRow, usize, bool)>> {
+    let value =
+        prop_oneof![4 => -50f64..50.0, 1 => 1e-12f64..1e-6, 1 => 1e6f64..1e12, 1 => Just(0.0)];
+    let row = (
+        0i32..9,
+        prop_oneof![9 => Just(0.0), 1 => Just(1e-3)],
+        prop::collection::vec(value, 0..12),
+    );
+    let row = row.prop_map(|(scale, zero_threshold, values)| {
+        let mut row = distribution("a", 1, &[]);
+        let mut histogram = ExponentialHistogram::new(scale);
+        histogram.zero_threshold = zero_threshold;
+        for value in values {
+            assert!(histogram.record(value));
+        }
+        row.distribution = rows::Distribution::Exponential(histogram);
+        row
+    });
+    prop::collection::vec((row, 0usize..3, prop::bool::weighted(0.9)), 1..16)
+}
+
+/// What merging checked copies of the rows one by one gives each of three groups.
+fn one_by_one(rows: &[(DistributionRow, usize, bool)]) -> Vec<Option<ExponentialHistogram>> {
+    let (columns, groups, kept) = split(rows);
+    let mut sums = vec![None; 3];
+    for row in (0..rows.len()).filter(|row| kept.value(*row)) {
+        let copy = ExponentialHistogram::from_arguments(&columns, row).unwrap();
+        add(&mut sums[groups[row]], copy.unwrap()).unwrap();
+    }
+    sums
+}
+
+type Accumulator = Groups<ExponentialHistogram>;
+
+fn accumulated(rows: &[(DistributionRow, usize, bool)]) -> Accumulator {
+    let (columns, groups, kept) = split(rows);
+    let mut accumulator = Accumulator::default();
+    accumulator
+        .update_batch(&columns, &groups, Some(&kept), 3)
+        .unwrap();
+    accumulator
+}
+
+fn split(rows: &[(DistributionRow, usize, bool)]) -> (Vec<ArrayRef>, Vec<usize>, BooleanArray) {
+    let device_rows: Vec<_> = rows.iter().map(|(row, ..)| row.clone()).collect();
+    let groups = rows.iter().map(|(_, group, _)| *group).collect();
+    let kept = rows.iter().map(|(_, _, kept)| Some(*kept)).collect();
+    (arguments(&device_rows), groups, kept)
+}
+
+fn read(packed: &ArrayRef) -> Vec<Option<ExponentialHistogram>> {
+    let packed = packed.as_binary::<i32>().iter();
+    packed
+        .map(|bytes| bytes.map(|bytes| unpack(bytes).unwrap()))
+        .collect()
+}
+
+/// Buckets, counts, ends and scale: what no order of merging may change.
+fn counted(histograms: &[Option<ExponentialHistogram>]) -> Vec<Option<ExponentialHistogram>> {
+    let without = |histogram: &Option<ExponentialHistogram>| {
+        histogram.as_ref().map(ExponentialHistogram::without_sum)
+    };
+    histograms.iter().map(without).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #[test]
+    fn merging_in_place_gives_the_bits_of_merging_one_by_one(rows in any_rows()) {
+        let found = accumulated(&rows).evaluate(EmitTo::All).unwrap();
+        let wanted = ExponentialHistogram::to_state(&one_by_one(&rows));
+        prop_assert_eq!(found.as_binary::<i32>(), wanted.as_binary::<i32>());
+    }
+
+    #[test]
+    fn states_of_parts_in_any_order_merge_to_the_same(rows in any_rows(), cut in 0usize..16) {
+        // Thresholds that differ do not merge alike in every order, in `wire` neither.
+        let rows: Vec<_> = rows.into_iter().filter(|(row, ..)| {
+            let rows::Distribution::Exponential(histogram) = &row.distribution else { return false };
+            histogram.zero_threshold == 0.0
+        }).collect();
+        let (first, last) = rows.split_at(cut.min(rows.len()));
+        let mut backwards = Accumulator::default();
+        let (columns, groups, kept) = split(last);
+        let each = Accumulator::default().convert_to_state(&columns, Some(&kept)).unwrap();
+        backwards.merge_batch(&each, &groups, 3).unwrap();
+        let parts = accumulated(first).state(EmitTo::All).unwrap();
+        backwards.merge_batch(&parts, &[0, 1, 2], 3).unwrap();
+        let found = read(&backwards.evaluate(EmitTo::All).unwrap());
+        prop_assert_eq!(counted(&found), counted(&one_by_one(&rows)));
+    }
 }
 
 proptest! {

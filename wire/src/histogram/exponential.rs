@@ -341,6 +341,35 @@ impl Buckets {
         self.counts[at] += count;
     }
 
+    /// First and last index that are not empty; none where all are.
+    pub(super) fn span(&self) -> Option<(i32, i32)> {
+        let mut filled = self.filled().map(|(index, _)| index);
+        let first = filled.next()?;
+        Some((first, filled.next_back().unwrap_or(first)))
+    }
+
+    /// Adds the counts of the buckets from `first` to `last`, neither of them empty, whose indexes
+    /// are shifted to this side's scale.
+    pub(super) fn add_all(
+        &mut self,
+        (first, last): (i32, i32),
+        counts: impl Iterator<Item = u64>,
+        shift: u32,
+    ) {
+        let shift = shift.min(i32::BITS - 1);
+        self.add(first >> shift, 0);
+        self.add(last >> shift, 0);
+        let start = self.offset;
+        if shift == 0 {
+            let sums = self.counts[(first - start) as usize..].iter_mut();
+            sums.zip(counts).for_each(|(sum, count)| *sum += count);
+            return;
+        }
+        for (index, count) in (first..=last).zip(counts) {
+            self.counts[((index >> shift) - start) as usize] += count;
+        }
+    }
+
     /// Counts gained since `earlier`; none if one fell.
     pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
         let mut gained = self.clone();

@@ -2,10 +2,19 @@
 //!
 //! In: two valid histograms. Out: one that any other order of merging gives too, but for the
 //! last bits of `sum`. Order of work (data model, "Zero Count and Zero Threshold"): common scale,
-//! add, fold what the larger zero threshold covers, then downscale until both sides fit.
+//! at which both fit, add, fold what the larger zero threshold covers, downscale until that fits.
 
 use super::{ExponentialHistogram, exponential::Buckets, index::lower_bound};
 use crate::limits::HISTOGRAM_BUCKETS_MAX;
+
+/// Most buckets a side has while a zero threshold has yet to fold some of them away.
+const BUCKETS_BEFORE_FOLDING_MAX: usize = 1 << 16;
+
+/// A span of indexes at a scale that is `by` coarser.
+fn shifted((low, high): (i32, i32), by: i32) -> (i32, i32) {
+    let by = by.min(31);
+    (low >> by, high >> by)
+}
 
 impl ExponentialHistogram {
     /// Adds `other` to this histogram.
@@ -15,16 +24,20 @@ impl ExponentialHistogram {
 
     /// As [`Self::merge`] with another limit on the buckets of each side.
     pub fn merge_within(&mut self, other: &Self, buckets_max: usize) {
-        if other.scale < self.scale {
-            self.downscale((self.scale - other.scale) as u32);
-        }
-        let shift = (other.scale - self.scale) as u32;
+        self.zero_threshold = self.zero_threshold.max(other.zero_threshold);
+        let room = match self.zero_threshold > 0.0 {
+            true => buckets_max.max(BUCKETS_BEFORE_FOLDING_MAX),
+            false => buckets_max,
+        };
+        let spans = [other.positive.span(), other.negative.span()];
+        let shift = self.make_room(other.scale, spans, room);
         for (into, from) in [
             (&mut self.positive, &other.positive),
             (&mut self.negative, &other.negative),
         ] {
-            for (index, count) in from.filled() {
-                into.add(index >> shift, count);
+            if let Some(span) = from.span() {
+                let filled = &from.counts[(span.0 - from.offset) as usize..];
+                into.add_all(span, filled.iter().copied(), shift);
             }
         }
         self.zero_count += other.zero_count;
@@ -33,8 +46,35 @@ impl ExponentialHistogram {
         self.add_to_sum(other.sum_low);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.zero_threshold = self.zero_threshold.max(other.zero_threshold);
         self.fit(buckets_max);
+    }
+
+    /// Coarsens this histogram until each side holds the buckets of `spans` too, given at `scale`,
+    /// in `buckets_max`: before they are added, because one value far away at a fine scale would
+    /// take gigabytes for the empty buckets between. Gives how far to shift the indexes of `spans`.
+    pub(super) fn make_room(
+        &mut self,
+        scale: i32,
+        spans: [Option<(i32, i32)>; 2],
+        buckets_max: usize,
+    ) -> u32 {
+        let own = [self.positive.span(), self.negative.span()];
+        let mut common = self.scale.min(scale);
+        let fits = |common: i32| {
+            own.iter().zip(&spans).all(|(own, other)| {
+                let own = own.map(|span| shifted(span, self.scale - common));
+                let other = other.map(|span| shifted(span, scale - common));
+                let both = own.into_iter().chain(other);
+                let joined = both.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+                joined
+                    .is_none_or(|(low, high)| i64::from(high) - i64::from(low) < buckets_max as i64)
+            })
+        };
+        while !fits(common) {
+            common -= 1;
+        }
+        self.downscale((self.scale - common) as u32);
+        (scale - common) as u32
     }
 
     /// What a cumulative histogram gained since `earlier`, at the coarser scale of the two; none
