@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use fathomline_queries::stats::{
-    Accumulators, Aligned, Expectation, Season, SeasonWindow, bin, chi_square, e_bh, hellinger,
-    jensen_shannon, jensen_shannon_distance, ks, log_e_values, psi, psi_expected_without_drift,
-    reference_cuts, wasserstein,
+    Accumulators, Aligned, Expectation, Season, SeasonWindow, bin, chi_square, e_bh,
+    explicit_positions, hellinger, jensen_shannon, jensen_shannon_distance, ks, log_e_values, psi,
+    psi_expected_of_noise, psi_expected_without_drift, reference_cuts, sliced_wasserstein,
+    wasserstein,
 };
 use fathomline_wire::histogram::{Buckets, ExponentialHistogram, Parts};
 use serde_json::Value;
@@ -67,6 +68,7 @@ fn all_agree(reference: &[u64], current: &[u64], positions: Option<&[f64]>, expe
         agrees(found.statistic, expected, "chi2");
         agrees(found.degrees as f64, expected, "dof");
         agrees(found.cramers_v, expected, "cramers_v");
+        p_value_agrees(found.p_value(), expected);
     }
     if let Some(positions) = positions {
         let (distance, normalized) = wasserstein(reference, current, positions);
@@ -74,6 +76,17 @@ fn all_agree(reference: &[u64], current: &[u64], positions: Option<&[f64]>, expe
         if let Some(normalized) = normalized {
             agrees(normalized, expected, "w1_norm");
         }
+    }
+}
+
+/// Relative to its size, however small; what is zero to scipy is next to it to us.
+fn p_value_agrees(found: f64, expected: &Value) {
+    if let Some(value) = expected["chi2_p"].as_f64() {
+        let near = (found - value).abs() <= 1e-8 * value;
+        assert!(
+            near || value == 0.0 && found < 1e-300,
+            "chi2_p: {found} against {value}"
+        );
     }
 }
 
@@ -112,6 +125,36 @@ fn distances_agree() {
             case,
         );
     }
+}
+
+#[test]
+fn noise_for_privacy_raises_psi_as_foretold() {
+    for case in list(&vectors("privacy.json"), "psi_bias") {
+        let shares = floats(case, "p");
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let (current, reference) = (number("n"), number("N"));
+        let sampling = psi_expected_without_drift(shares.len(), reference, current);
+        let noise = psi_expected_of_noise(&shares, current, number("noise_variance"));
+        agrees(sampling + noise, case, "predicted_null_mean");
+    }
+}
+
+#[test]
+fn projections_of_embeddings_are_as_far_apart_as_written() {
+    let bounds: Vec<f64> = (-16..=16).map(|quarter| f64::from(quarter) / 4.0).collect();
+    let positions = explicit_positions(&bounds).unwrap();
+    for case in list(&vectors("sliced_wasserstein.json"), "cases") {
+        let each = floats(case, "w1_binned");
+        let (a, b) = (counts(case, "hist_a_0"), counts(case, "hist_b_0"));
+        let (first, _) = wasserstein(&a, &b, &positions);
+        assert!(
+            (first - each[0]).abs() <= 1e-9,
+            "{first} against {}",
+            each[0]
+        );
+        agrees(sliced_wasserstein(&each).unwrap(), case, "sliced_w1_binned");
+    }
+    assert_eq!(sliced_wasserstein(&[]), None);
 }
 
 #[test]
