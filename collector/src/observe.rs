@@ -77,6 +77,7 @@ impl Observer {
         count.accepted.inc_by(outcome.accepted);
         count.spans.inc_by(outcome.spans);
         count.duplicate.inc_by(outcome.duplicates);
+        count.baseline.inc_by(outcome.baselines);
         count.late.inc_by(outcome.late);
         count.folded.inc_by(outcome.folded);
         count.clones.inc_by(outcome.clones);
@@ -96,6 +97,7 @@ impl Observer {
             accepted = outcome.accepted,
             spans = outcome.spans,
             duplicate = outcome.duplicates,
+            baseline = outcome.baselines,
             late = outcome.late,
             folded = outcome.folded,
             rejected = outcome.rejected.sentence("points or spans"),
@@ -273,6 +275,7 @@ mod tests {
             rejected,
             accepted: 10,
             duplicates: 4,
+            baselines: 5,
             late: 2,
             newest_us: 5_000_000,
             ..Outcome::default()
@@ -283,6 +286,7 @@ mod tests {
         for line in [
             "fathomline_points_accepted_total 10",
             "fathomline_points_duplicate_total 4",
+            "fathomline_points_baseline_total 5",
             "fathomline_points_late_total 2",
             "fathomline_points_rejected_total{reason=\"overlap\"} 3",
             "fathomline_points_rejected_total{reason=\"scale\"} 0",

@@ -107,6 +107,9 @@ pub(crate) struct Outcome {
     pub(crate) rejected: Rejected,
     /// Points that were counted before; their sender is told they are stored, because they are.
     pub(crate) duplicates: u64,
+    /// Cumulative points that count nothing yet: it cannot be told since when their total grew, or
+    /// what it gained.
+    pub(crate) baselines: u64,
     /// Points that became rows.
     pub(crate) accepted: u64,
     /// Spans that became rows.

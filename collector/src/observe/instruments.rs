@@ -55,6 +55,7 @@ pub(super) struct Instruments {
     pub(super) accepted: Counter,
     pub(super) spans: Counter,
     pub(super) duplicate: Counter,
+    pub(super) baseline: Counter,
     pub(super) late: Counter,
     pub(super) folded: Counter,
     pub(super) clones: Counter,
@@ -89,6 +90,7 @@ impl Default for Instruments {
             accepted: Counter::default(),
             spans: Counter::default(),
             duplicate: Counter::default(),
+            baseline: Counter::default(),
             late: Counter::default(),
             folded: Counter::default(),
             clones: Counter::default(),
@@ -177,6 +179,11 @@ impl Instruments {
                 "points_duplicate",
                 "Points that were counted before",
                 &self.duplicate,
+            ),
+            (
+                "points_baseline",
+                "Cumulative points that count nothing yet: their total began at an unknown time, more than 30 days ago, or with other buckets",
+                &self.baseline,
             ),
             (
                 "points_late",

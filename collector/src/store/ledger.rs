@@ -8,7 +8,8 @@
 //! - Our SDK, direct: per boot a high-water sequence, the gaps below it and recent body digests
 //!   (`ledger/boots.rs`), boots of one installation together (`ledger/devices.rs`).
 //! - Our SDK through a relay or in parts, and foreign senders: per stream the last intervals, or
-//!   the last cumulative point (`ledger/streams.rs`).
+//!   the last cumulative point (`ledger/streams.rs`), and what they make of the next
+//!   (`ledger/judge.rs`).
 //! - Spans: the last identifiers of all senders together (`ledger/spans.rs`).
 //! - Everyone: what may be made new, and by whom (`ledger/names.rs`, `ledger/limits.rs`).
 //! - One point of an admitted window (`ledger/points.rs`).
@@ -16,6 +17,7 @@
 
 mod boots;
 mod devices;
+mod judge;
 mod keys;
 mod limits;
 mod names;
@@ -454,5 +456,7 @@ impl Ledger {
     }
 }
 
+#[cfg(test)]
+mod ahead;
 #[cfg(test)]
 mod tests;

@@ -71,23 +71,44 @@ impl ExplicitHistogram {
         true
     }
 
-    /// What a cumulative histogram gained since `earlier`; none if it fell or its bounds changed.
-    /// Minimum and maximum of the gain cannot be known.
+    /// What a cumulative histogram gained since `earlier`, in buckets between the bounds that both
+    /// have; none if a count fell. Minimum and maximum of the gain cannot be known.
     pub fn since(&self, earlier: &Self) -> Option<Self> {
-        if self.bounds != earlier.bounds || self.counts.len() != earlier.counts.len() {
-            return None;
-        }
-        let counts = self.counts.iter().zip(&earlier.counts);
+        let (bounds, now) = self.between_bounds_of(earlier);
+        let (_, then) = earlier.between_bounds_of(self);
+        let counts = now.into_iter().zip(then);
         Some(Self {
-            bounds: self.bounds.clone(),
+            bounds,
             counts: counts
-                .map(|(now, then)| now.checked_sub(*then))
+                .map(|(now, then)| now.checked_sub(then))
                 .collect::<Option<_>>()?,
             count: self.count.checked_sub(earlier.count)?,
             sum: self.sum.zip(earlier.sum).map(|(now, then)| now - then),
             min: None,
             max: None,
         })
+    }
+
+    /// The bounds that `other` has, too, and counts between those; neither if one has no buckets.
+    fn between_bounds_of(&self, other: &Self) -> (Vec<f64>, Vec<u64>) {
+        if self.bounds == other.bounds && self.counts.len() == other.counts.len() {
+            return (self.bounds.clone(), self.counts.clone());
+        }
+        if self.counts.is_empty() || other.counts.is_empty() {
+            return (vec![], vec![]);
+        }
+        let (mut bounds, mut counts, mut open) = (vec![], vec![], 0);
+        for (at, count) in self.counts.iter().enumerate() {
+            open += count;
+            let bound = self.bounds.get(at).copied();
+            let Some(bound) = bound.filter(|bound| other.bounds.contains(bound)) else {
+                continue;
+            };
+            bounds.push(bound);
+            counts.push(std::mem::take(&mut open));
+        }
+        counts.push(open);
+        (bounds, counts)
     }
 
     /// Ordered cells; open ends reach to min and max where known, else to the bound.

@@ -77,14 +77,20 @@ impl ExponentialHistogram {
         (scale - common) as u32
     }
 
-    /// What a cumulative histogram gained since `earlier`, at the coarser scale of the two; none
-    /// if a count fell. Minimum and maximum of the gain cannot be known.
+    /// What a cumulative histogram gained since `earlier`, at the coarser scale and above the wider
+    /// zero threshold of the two; none if a count fell. Minimum and maximum of the gain cannot be
+    /// known.
     pub fn since(&self, earlier: &Self) -> Option<Self> {
         let (mut now, mut then) = (self.clone(), earlier.clone());
         now.downscale((self.scale - earlier.scale).max(0) as u32);
         then.downscale((earlier.scale - self.scale).max(0) as u32);
-        if now.zero_threshold != then.zero_threshold {
-            return None;
+        // A bucket that the wider one cuts may pull it up further.
+        while now.zero_threshold != then.zero_threshold {
+            let wider = now.zero_threshold.max(then.zero_threshold);
+            for histogram in [&mut now, &mut then] {
+                histogram.zero_threshold = wider;
+                histogram.fold_zero();
+            }
         }
         let mut gained = Self::new(now.scale);
         gained.zero_threshold = now.zero_threshold;

@@ -7,8 +7,8 @@ use fathomline_wire::{identity::CLONE_MARK, rejection::Rejection};
 
 use super::{
     Basis, Case, Entry, Ledger, Limits,
+    judge::{self, Judged, Receipt, Verdict},
     names::Maker,
-    streams::{self, Verdict},
     times,
 };
 use crate::intake::{Point, PointBody, Temporality, Window};
@@ -48,16 +48,18 @@ impl Ledger {
         if !basis.by_stream && point.temporality != Temporality::Cumulative {
             return Ok(true);
         }
-        let known = self.streams.get(point.stream);
-        let (verdict, counted) = streams::judge(known, point, case.received_us)?;
+        let receipt = Receipt {
+            times: basis.times,
+            received_us: case.received_us,
+        };
+        let Judged { verdict, remember } = judge::judge(&self.streams, point, receipt)?;
         if verdict == Verdict::Repeat {
             case.decision.outcome.duplicates += 1;
             return Ok(false);
         }
-        let Some(counted) = counted else {
-            return Ok(verdict == Verdict::Count);
-        };
-        let grows = counted.grows(known);
+        let streams = &self.streams;
+        let grows = remember.iter().map(|(name, c)| c.grows(streams.get(*name)));
+        let grows = grows.sum();
         let Maker { device, token } = basis.maker;
         if !self.has_room(device, grows, &case.rules.limits) {
             return match basis.is_identified && point.temporality != Temporality::Cumulative {
@@ -65,14 +67,17 @@ impl Ledger {
                 false => Err(Rejection::Cardinality),
             };
         }
-        let entry = Entry::Point {
-            stream: point.stream,
-            device,
-            token,
-            seen_us: case.received_us,
-            counted,
-        };
-        self.remember(entry, case);
+        for (stream, counted) in remember {
+            let entry = Entry::Point {
+                stream,
+                device,
+                token,
+                seen_us: case.received_us,
+                counted,
+            };
+            self.remember(entry, case);
+        }
+        case.decision.outcome.baselines += u64::from(verdict == Verdict::Baseline);
         Ok(verdict == Verdict::Count)
     }
 

@@ -44,6 +44,17 @@ impl Times {
         time_us.saturating_add(self.offset_us)
     }
 
+    /// What the sender's clock showed then.
+    pub(super) fn sent_at(self, received_us: i64) -> i64 {
+        received_us.saturating_sub(self.offset_us)
+    }
+
+    /// Whether a time lies so far ahead of its receipt that nobody can have measured it.
+    pub(super) fn is_ahead(self, time_us: i64, received_us: i64) -> bool {
+        let ahead_us = self.corrected(time_us).saturating_sub(received_us);
+        ahead_us > FUTURE_MAX_US
+    }
+
     /// Moves a row's times to the collector's clock.
     pub(super) fn correct(self, columns: &mut DeviceColumns, received_us: i64) {
         columns.time = self.corrected(columns.time);
@@ -52,7 +63,10 @@ impl Times {
         columns.clock = if ahead_us > FUTURE_MAX_US || was_never_set(columns.time, received_us) {
             // Believing it would spread one request over as many days as it names.
             columns.time = received_us;
-            columns.start_time = columns.start_time.saturating_sub(ahead_us);
+            // A start that can have been is the collector's own: the end of what came before.
+            if ahead_us < 0 || columns.start_time > received_us {
+                columns.start_time = columns.start_time.saturating_sub(ahead_us);
+            }
             Clock::Unknown
         } else if self.offset_us != 0 {
             Clock::Corrected
