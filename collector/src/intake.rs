@@ -68,7 +68,8 @@ impl Window {
 /// One checked data point, in the sender's times.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Point {
-    /// Names the stream: resource, scope, metric and every attribute, dropped ones included.
+    /// Names the stream: resource, scope (name, version, attributes), metric (name, unit, kind,
+    /// temporality) and every attribute, dropped ones included.
     pub(crate) stream: u128,
     pub(crate) columns: DeviceColumns,
     pub(crate) category: Option<String>,
@@ -130,14 +131,14 @@ fn window(source: &ResourceMetrics, rejected: &mut Rejected) -> Window {
         points: Vec::new(),
     };
     for scope in &source.scope_metrics {
-        let scope_name = scope.scope.as_ref().map_or("", |scope| scope.name.as_str());
+        let meter = resource::meter(scope.scope.as_ref());
         for metric in &scope.metrics {
             if metric.name == names::WINDOW_SEQUENCE {
                 window.sequence = sequence(metric);
             } else if resource.too_long {
                 rejected.add(Rejection::TooLong, points::len(metric));
             } else {
-                points::read(metric, scope_name, &resource, &mut window.points, rejected);
+                points::read(metric, &meter, &resource, &mut window.points, rejected);
             }
         }
     }

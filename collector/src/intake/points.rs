@@ -31,7 +31,8 @@ const UNIT_BYTES_MAX: usize = 32;
 /// What all points of one metric share.
 struct Shared<'a> {
     metric: &'a Metric,
-    scope: &'a str,
+    /// Digest of the scope.
+    meter: &'a [u8; 32],
     sender: &'a Sender,
 }
 
@@ -50,7 +51,7 @@ pub(super) fn len(metric: &Metric) -> usize {
 /// Reads all points of `metric` into `points`, or counts why not.
 pub(super) fn read(
     metric: &Metric,
-    scope: &str,
+    meter: &[u8; 32],
     sender: &Sender,
     points: &mut Vec<Point>,
     rejected: &mut Rejected,
@@ -65,7 +66,7 @@ pub(super) fn read(
     }
     let shared = Shared {
         metric,
-        scope,
+        meter,
         sender,
     };
     let mut keep = |point: Result<Option<Point>, Rejection>| match point {
@@ -272,7 +273,9 @@ impl Shared<'_> {
     fn stream(&self, attributes: &[KeyValue]) -> u128 {
         let mut hasher = Sha256::new();
         hasher.update(self.sender.digest);
-        for text in [self.scope, &self.metric.name, &self.metric.unit] {
+        hasher.update(self.meter);
+        hasher.update(kind(self.metric));
+        for text in [&self.metric.name, &self.metric.unit] {
             hasher.update((text.len() as u64).to_le_bytes());
             hasher.update(text);
         }
@@ -282,6 +285,20 @@ impl Shared<'_> {
             .iter()
             .take(16)
             .fold(0, |stream, byte| stream << 8 | u128::from(*byte))
+    }
+}
+
+/// What a metric is, as far as it tells streams apart. Both kinds of histogram are one: a relay
+/// that begins to convert goes on with the same totals.
+fn kind(metric: &Metric) -> [u8; 3] {
+    let kind = |kind, temporality: i32, rises: bool| [kind, temporality as u8, rises.into()];
+    match &metric.data {
+        Some(metric::Data::Sum(sum)) => kind(1, sum.aggregation_temporality, sum.is_monotonic),
+        Some(metric::Data::Histogram(data)) => kind(2, data.aggregation_temporality, true),
+        Some(metric::Data::ExponentialHistogram(data)) => {
+            kind(2, data.aggregation_temporality, true)
+        }
+        Some(metric::Data::Gauge(_) | metric::Data::Summary(_)) | None => kind(0, 0, false),
     }
 }
 

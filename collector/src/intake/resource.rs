@@ -1,9 +1,9 @@
 //! Resource attributes: who sends. In: what a sender says of itself. Out: the six allow-listed
-//! attributes and a hash over all of them.
+//! attributes and a hash over all of them; and one over the scope that recorded.
 
 use fathomline_wire::{limits::ATTRIBUTE_VALUE_BYTES_MAX, names};
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue, any_value::Value},
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     resource::v1::Resource,
 };
 use prost::Message;
@@ -75,6 +75,19 @@ pub(super) fn value(attributes: &[KeyValue], name: &str) -> Option<String> {
         } => Some(flag.to_string()),
         _ => None,
     }
+}
+
+/// Over all that tells two scopes apart; nothing of it is kept.
+pub(super) fn meter(scope: Option<&InstrumentationScope>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    if let Some(scope) = scope {
+        for text in [&scope.name, &scope.version] {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+        hasher.update(digest(&scope.attributes));
+    }
+    hasher.finalize().into()
 }
 
 /// Order of attributes carries no meaning, so it does not show in the digest.

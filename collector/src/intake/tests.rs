@@ -285,3 +285,50 @@ fn each_false_claim_has_its_reason_and_spares_its_neighbours() {
     assert_eq!(rejected.of(Rejection::TooLong), 1);
     assert_eq!(rejected.total(), 7);
 }
+
+/// The stream of one point of a sum, under a scope.
+fn stream_of(scope: InstrumentationScope, sum: Sum) -> u128 {
+    let mut request = request(vec![metric("app.tokens", metric::Data::Sum(sum))]);
+    request.resource_metrics[0].scope_metrics[0].scope = Some(scope);
+    let (windows, rejected) = from_request(&request);
+    assert_eq!(rejected.total(), 0);
+    windows[0].points[0].stream
+}
+
+#[test]
+fn a_stream_is_named_by_all_that_tells_two_instruments_apart() {
+    let scope = |version: &str, attributes: &[KeyValue]| InstrumentationScope {
+        name: "meter".into(),
+        version: version.into(),
+        attributes: attributes.to_vec(),
+        ..InstrumentationScope::default()
+    };
+    let sum = |is_monotonic, temporality: AggregationTemporality| Sum {
+        data_points: vec![NumberDataPoint {
+            start_time_unix_nano: 1_700_000_000_000_000_000,
+            time_unix_nano: 1_700_000_010_000_000_000,
+            value: Some(number_data_point::Value::AsInt(3)),
+            ..NumberDataPoint::default()
+        }],
+        aggregation_temporality: temporality.into(),
+        is_monotonic,
+    };
+    use AggregationTemporality::{Cumulative, Delta};
+    let (x, y) = (attribute("pool", "x"), attribute("pool", "y"));
+    let streams = [
+        stream_of(scope("1", &[]), sum(true, Delta)),
+        stream_of(scope("2", &[]), sum(true, Delta)),
+        stream_of(scope("1", &[x]), sum(true, Delta)),
+        stream_of(scope("1", &[y]), sum(true, Delta)),
+        stream_of(scope("1", &[]), sum(false, Delta)),
+        stream_of(scope("1", &[]), sum(true, Cumulative)),
+        stream_of(scope("1", &[]), sum(false, Cumulative)),
+    ];
+    let distinct: std::collections::BTreeSet<_> = streams.into_iter().collect();
+    assert_eq!(distinct.len(), streams.len());
+    assert_eq!(
+        stream_of(scope("1", &[]), sum(true, Delta)),
+        streams[0],
+        "the same names again are the same stream"
+    );
+}
