@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,8 @@ use fathomline_queries::schema::FORMAT_VERSION;
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, wal::sync_folder};
+
+const MANIFEST: &str = "fathomline.json";
 
 /// An open data folder; the lock is held as long as this lives.
 #[derive(Debug)]
@@ -50,10 +52,16 @@ impl Folder {
             fs::create_dir_all(&folder).map_err(at("create"))?;
         }
         let lock = File::create(root.join("lock")).map_err(at("write to"))?;
-        lock.try_lock()
-            .map_err(|_| StoreError::Locked(root.to_owned()))?;
-        let manifest = read_or_create(&root.join("fathomline.json"))
-            .map_err(at("read or write fathomline.json in"))?;
+        lock.try_lock().map_err(|error| not_locked(error, root))?;
+        let unreadable = at("read or write fathomline.json in");
+        let manifest = match read(&root.join(MANIFEST)) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) if is_in_use(root).map_err(at("look into"))? => {
+                return Err(StoreError::Nameless(root.to_owned()));
+            }
+            Ok(None) => create(&root.join(MANIFEST)).map_err(unreadable)?,
+            Err(error) => return Err(unreadable(error)),
+        };
         if manifest.format_version != FORMAT_VERSION {
             return Err(StoreError::Format {
                 path: root.to_owned(),
@@ -97,22 +105,46 @@ impl Folder {
     }
 }
 
-fn read_or_create(path: &Path) -> io::Result<Manifest> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut random = [0; 8];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let collector = format!("collector-{:016x}", u64::from_le_bytes(random));
-            let manifest = Manifest {
-                format_version: FORMAT_VERSION,
-                collector,
-            };
-            write_durably(path, &serde_json::to_vec_pretty(&manifest)?)?;
-            Ok(manifest)
-        }
+fn not_locked(error: TryLockError, root: &Path) -> StoreError {
+    let path = root.to_owned();
+    match error {
+        TryLockError::WouldBlock => StoreError::Locked(path),
+        TryLockError::Error(source) => StoreError::Folder {
+            action: "lock",
+            path,
+            source,
+        },
+    }
+}
+
+fn read(manifest: &Path) -> io::Result<Option<Manifest>> {
+    match fs::read(manifest) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a collector wrote here before: its log, its tables or its changing state are there.
+fn is_in_use(root: &Path) -> io::Result<bool> {
+    for folder in [root.join("log"), root.join("tables")] {
+        if fs::read_dir(folder)?.next().is_some() {
+            return Ok(true);
+        }
+    }
+    root.join("control.sqlite").try_exists()
+}
+
+fn create(path: &Path) -> io::Result<Manifest> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let collector = format!("collector-{:016x}", u64::from_le_bytes(random));
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        collector,
+    };
+    write_durably(path, &serde_json::to_vec_pretty(&manifest)?)?;
+    Ok(manifest)
 }
 
 /// Replaces a small file in one step that survives a power cut.
@@ -123,4 +155,61 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&aside, path)?;
     path.parent().map_or(Ok(()), sync_folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_folder_starts_and_keeps_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Folder::open(root.path()).unwrap().collector;
+        assert_eq!(Folder::open(root.path()).unwrap().collector, first);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_had_is_told_as_what_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let _held = Folder::open(root.path()).unwrap();
+        let refused = Folder::open(root.path()).map(drop).unwrap_err();
+        assert!(matches!(refused, StoreError::Locked(_)), "{refused}");
+        let failed = io::Error::new(io::ErrorKind::Unsupported, "no locks available");
+        let told = not_locked(TryLockError::Error(failed), root.path()).to_string();
+        assert!(told.starts_with("cannot lock the data folder"), "{told}");
+        assert!(
+            told.contains("no locks available") && !told.contains("in use"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_lost_its_name_alone_is_refused_and_left_as_it_is() {
+        for held in [
+            "log/00000000000000000001.wal",
+            "log/checkpoint",
+            "tables/rollups/_delta_log/00000000000000000000.json",
+            "control.sqlite",
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            drop(Folder::open(root.path()).unwrap());
+            let name = root.path().join("fathomline.json");
+            let kept = fs::read(&name).unwrap();
+            let path = root.path().join(held);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, b"x").unwrap();
+            fs::remove_file(&name).unwrap();
+            for _ in 0..2 {
+                let refused = Folder::open(root.path()).map(drop).unwrap_err().to_string();
+                let told = ["fathomline.json is missing", "backup", "counted again"];
+                assert!(
+                    told.iter().all(|word| refused.contains(word)),
+                    "{held}: {refused}"
+                );
+                assert!(!name.exists());
+            }
+            fs::write(&name, kept).unwrap();
+            Folder::open(root.path()).unwrap();
+        }
+    }
 }

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// Another collector writes to it.
     #[error("the data folder {path} is in use by another collector; stop that one or choose another with --data", path = .0.display())]
     Locked(PathBuf),
+    /// What the collector is called is lost, and by that its tables know what they hold.
+    #[error("{path}/fathomline.json is missing from a data folder that is in use, and under a new name everything in its log would be counted again; restore that file from a backup, or choose an empty folder with --data", path = .0.display())]
+    Nameless(PathBuf),
     /// The folder has a layout this version does not know.
     #[error("the data folder {path} has format {found}, this version knows {FORMAT_VERSION}; use the version that wrote it", path = path.display())]
     Format {
