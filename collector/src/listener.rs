@@ -6,11 +6,13 @@
 //! |---|---|
 //! | `certificates.rs` | files to a TLS configuration, and again when they change |
 //! | `connection.rs` | a stream of bytes and its peer |
+//! | `rest.rs` | what a request's body still holds when it is answered |
 //! | `connections.rs` | accepts, serves and ends connections, within their limits |
 
 pub(crate) mod certificates;
 mod connection;
 pub(crate) mod connections;
+mod rest;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -9,7 +9,7 @@ const EMPTY_WORDS: [&str; 9] = [
 ];
 
 /// Names that traits of libraries impose on whoever implements them.
-const IMPOSED: [&str; 2] = ["connect_info", "ConnectInfo"];
+const IMPOSED: [&str; 3] = ["connect_info", "ConnectInfo", "Data"];
 
 /// What introduces a name in Rust.
 const ITEMS: [&str; 9] = [

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::{Connection, Listener};
+use super::{Connection, Listener, rest};
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
@@ -84,6 +84,7 @@ async fn connection(
     let counted = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        let request = rest::keep_reading(request);
         let (router, one) = (router.clone(), UnderWay::new(&counted));
         async move {
             let answer = router.oneshot(request).await;
@@ -150,5 +151,71 @@ async fn silence(requests: &Requests, long: Duration) {
         if begun != seen || requests.under_way.load(Ordering::Relaxed) > 0 {
             (since, seen) = (Instant::now(), begun);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// A door that says no before it has read anything.
+    async fn busy() -> (std::net::SocketAddr, watch::Sender<bool>) {
+        let address = ([127, 0, 0, 1], 0).into();
+        let listener = Listener::bind(address, None).await.unwrap();
+        let address = listener.address().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let router = Router::new().fallback(|| async { StatusCode::SERVICE_UNAVAILABLE });
+        let limits = ConnectionLimits {
+            connections_max: 4,
+            idle_timeout: Duration::from_secs(20),
+        };
+        tokio::spawn(serve(listener, router, limits, stopping));
+        (address, stop)
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_while_it_writes_can_write_all_and_read_why() {
+        let (address, _stop) = busy().await;
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let body = vec![7; 4 << 20];
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // Long enough for an answer that waits for nothing.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.write_all(&body).await.unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 503");
+            // And send the next on the same connection.
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).await.unwrap();
+            assert!(rest.contains("HTTP/1.1 503"), "{rest}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_never_stops_writing_is_cut_off() {
+        let (address, _stop) = busy().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let writes = async { while stream.write_all(&[7; 1 << 16]).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(20), writes)
+            .await
+            .unwrap();
     }
 }
