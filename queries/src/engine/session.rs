@@ -9,7 +9,7 @@ use datafusion::{
         MemorySchemaProvider, SchemaProvider,
     },
     common::{
-        Result,
+        DFSchema, Result, plan_err,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     execution::{
@@ -17,7 +17,10 @@ use datafusion::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         runtime_env::RuntimeEnvBuilder,
     },
-    logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator},
+    logical_expr::{
+        BinaryExpr, Expr, LogicalPlan, Operator,
+        planner::{ExprPlanner, PlannerResult, RawDictionaryExpr},
+    },
     prelude::{SessionConfig, SessionContext},
 };
 
@@ -31,7 +34,7 @@ const PARTITIONS: usize = 2;
 
 /// Functions whose result can be huge whatever their arguments are: no limit counts what one call
 /// allocates, so strangers do without.
-const UNBOUNDED_FUNCTIONS: [&str; 19] = [
+const UNBOUNDED_FUNCTIONS: [&str; 23] = [
     "repeat",
     "replace",
     "regexp_replace",
@@ -51,6 +54,10 @@ const UNBOUNDED_FUNCTIONS: [&str; 19] = [
     "range",
     "generate_series",
     "list_resize",
+    "struct",
+    "named_struct",
+    "map",
+    "arrays_zip",
 ];
 
 /// Who asks.
@@ -77,7 +84,11 @@ pub(super) fn template(caller: Caller, memory_bytes: usize) -> Result<SessionSta
     execution.parquet.pushdown_filters = true;
     // Each step may double its input, and no limit counts it.
     execution.enable_recursive_ctes = caller == Caller::Ours;
-    let builder = SessionStateBuilder::new_with_default_features();
+    let mut builder = SessionStateBuilder::new_with_default_features();
+    if caller == Caller::Stranger {
+        let planners = builder.expr_planners().get_or_insert_default();
+        planners.insert(0, Arc::new(NoStructs));
+    }
     let mut state = builder
         .with_config(config)
         .with_runtime_env(runtime)
@@ -89,6 +100,33 @@ pub(super) fn template(caller: Caller, memory_bytes: usize) -> Result<SessionSta
         }
     }
     Ok(state)
+}
+
+/// Refuses what holds several values in one before it is planned: a value that holds itself twice,
+/// forty steps deep, has a type of a million million parts, and planning cannot be interrupted.
+#[derive(Debug)]
+struct NoStructs;
+
+impl ExprPlanner for NoStructs {
+    fn plan_struct_literal(&self, _: Vec<Expr>, _: bool) -> Result<PlannerResult<Vec<Expr>>> {
+        no_structs()
+    }
+
+    fn plan_dictionary_literal(
+        &self,
+        _: RawDictionaryExpr,
+        _: &DFSchema,
+    ) -> Result<PlannerResult<RawDictionaryExpr>> {
+        no_structs()
+    }
+
+    fn plan_make_map(&self, _: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        no_structs()
+    }
+}
+
+fn no_structs<T>() -> Result<T> {
+    plan_err!("structs and maps are not available: ask for columns of their own")
 }
 
 /// Why a stranger's plan is not run, if it is not: too many steps, or a call whose result no limit

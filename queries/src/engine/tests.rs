@@ -191,6 +191,34 @@ async fn files_and_unbounded_functions_are_out_of_reach() {
 }
 
 #[tokio::test]
+async fn a_value_that_holds_itself_twice_at_every_step_is_refused_before_it_is_planned() {
+    let engine = engine();
+    let doubled = |call: &str, times| {
+        (0..times).fold("SELECT 1 AS x".to_owned(), |sql, _| {
+            format!("SELECT {call} AS x FROM ({sql})")
+        })
+    };
+    for call in [
+        "struct(x, x)",
+        "named_struct('a', x, 'b', x)",
+        "{'a': x, 'b': x}",
+        "map(x, x)",
+        "MAP {x: x}",
+        "(x, x)",
+        "row(x, x)",
+        "arrays_zip(x, x)",
+        "[x, x]",
+        "array_append(array_append([], x), x)",
+    ] {
+        let began = Instant::now();
+        let refused = engine.query_outside(&doubled(call, 40)).await.unwrap_err();
+        assert_eq!(refused.code(), "sql_invalid", "{call}: {refused}");
+        assert!(refused.to_string().len() < 500, "{call}: {refused}");
+        assert!(began.elapsed().as_secs() < 5, "{call}");
+    }
+}
+
+#[tokio::test]
 async fn rows_are_cut_at_the_limit() {
     let engine = engine_with(EngineLimits {
         rows_max: 10,
