@@ -19,6 +19,7 @@ mod doors;
 mod drift;
 mod erase;
 mod foreign;
+mod late_windows;
 mod observe;
 mod one_batch;
 mod pages;

@@ -277,6 +277,7 @@ impl Rooms {
             database: database.clone(),
             lanes,
             rows: Arc::new(opened.control),
+            earliest: opened.earliest,
             clock,
             endpoints: names(&config.alert),
             wake: Arc::clone(&wake),

@@ -9,9 +9,9 @@ pub(crate) mod credentials;
 pub(crate) mod detectors;
 pub(crate) mod erasures;
 pub(crate) mod events;
-pub(crate) mod lanes;
 pub(crate) mod outbox;
 pub(crate) mod references;
+pub(crate) mod snapshots;
 pub(crate) mod verdicts;
 
 use std::{
@@ -28,11 +28,12 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../sql/control/0001_control.sql"),
     include_str!("../sql/control/0002_access.sql"),
     include_str!("../sql/control/0003_erasures.sql"),
     include_str!("../sql/control/0004_references.sql"),
+    include_str!("../sql/control/0005_snapshots.sql"),
 ];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;

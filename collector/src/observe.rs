@@ -223,6 +223,11 @@ impl Observer {
         self.0.verdict(state);
     }
 
+    /// Late records changed so many verdicts.
+    pub(crate) fn revised(&self, verdicts: usize) {
+        self.0.revised.inc_by(verdicts as u64);
+    }
+
     /// One attempt to deliver a webhook ended.
     pub(crate) fn delivered(&self, fate: &'static str) {
         self.0.delivery(fate);

@@ -10,6 +10,7 @@
 //! | `frame.rs` | what one frame of the log holds |
 //! | `wal.rs` | append, sync, replay |
 //! | `writer.rs` | the one writer: decide, append, show, acknowledge, seal |
+//! | `earliest.rs` | how far back what arrived reaches |
 //! | `layout.rs` | how rows lie in files |
 //! | `upkeep.rs` (+ `upkeep/`) | what becomes of tables after their commits |
 //! | `committer.rs` | sealed segment to one commit a table, then checkpoint, then drop |
@@ -25,6 +26,7 @@
 mod committer;
 mod control;
 mod durable;
+mod earliest;
 pub(crate) mod erase;
 #[cfg(test)]
 mod failing;
@@ -54,6 +56,7 @@ use fathomline_wire::rejection::Rejection;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use control::ControlTables;
+pub(crate) use earliest::Earliest;
 pub(crate) use folder::Folder;
 pub use open::StoreError;
 pub(crate) use open::{Opened, open};

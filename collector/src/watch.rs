@@ -12,19 +12,22 @@
 //! | [`plan`] | who is watched and what is known before a tick |
 //! | [`judge`] | lanes folded into detectors, verdicts and changes (pure) |
 //! | [`evidence`] | what a verdict rests on, as JSON |
+//! | [`late`] | which lanes hold more than was judged (pure) |
 //! | [`together`] | which series moved together with one that pages (pure) |
 //! | [`run`] | the tick, and the loop around it |
 //! | [`forward`] | copies of verdicts and events for the Delta tables |
 //! | [`tables`] | where lanes come from and copies go in a running collector |
 //!
-//! Records that arrive after their lane was judged are counted and shown with the series' next
-//! verdicts; they do not revise the verdict yet. An hour therefore closes with its last lane: to
-//! wait longer would delay pages and change no score.
+//! Records that arrive after their lane was judged revise its verdict and those after it: the
+//! series is folded again from an hourly snapshot, and what differs is written beside what was
+//! said. An hour closes with its last lane, which waits for `drift.lateness`: to wait longer would
+//! delay pages, and what comes later is revised as that of any lane is.
 
 mod evidence;
 pub(crate) mod forward;
 mod judge;
 pub(crate) mod lanes;
+mod late;
 mod plan;
 mod run;
 pub(crate) mod schedule;

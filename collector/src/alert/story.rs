@@ -66,13 +66,7 @@ impl Story<'_> {
             verdict.reference,
             self.revision
         );
-        let digest = Sha256::digest(subject.as_bytes());
-        let mut id = "evt_".to_owned();
-        for byte in &digest[..ID_DIGITS / 2] {
-            // Writing to a string cannot fail.
-            let _ = write!(id, "{byte:02x}");
-        }
-        id
+        format!("evt_{}", digest(&subject))
     }
 
     fn changed(&self) -> VerdictChanged {
@@ -138,6 +132,17 @@ impl Story<'_> {
     fn told(&self, number: f64) -> Option<f64> {
         self.withheld.is_none().then_some(number)
     }
+}
+
+/// The part of an event's id that is derived from what it is about.
+pub(crate) fn digest(subject: &str) -> String {
+    let digest = Sha256::digest(subject.as_bytes());
+    let mut digits = String::with_capacity(ID_DIGITS);
+    for byte in &digest[..ID_DIGITS / 2] {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 fn link(dashboard_url: &str, series: &str) -> String {

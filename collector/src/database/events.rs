@@ -49,6 +49,28 @@ pub(crate) fn delivered(
     insert(transaction, &event)
 }
 
+/// What late records changed about an incident, kept beside it and sent to nobody.
+pub(crate) const REVISED: &str = "fathomline.verdict.revised";
+
+/// The event that a series' verdicts up to `last_us` were revised. Its id says what and when, so
+/// that it is there once.
+pub(crate) fn revised(
+    series: &str,
+    body: &serde_json::Value,
+    (last_us, reference, now_us): (i64, Option<&str>, i64),
+) -> EventRow {
+    let reference = reference.unwrap_or_default();
+    let revision = &body["revision"];
+    let subject = format!("{series}\n{last_us}\n{reference}\n{revision}\n{now_us}");
+    EventRow {
+        time: now_us,
+        id: format!("rev_{}", crate::alert::story::digest(&subject)),
+        kind: REVISED.to_owned(),
+        subject: series.to_owned(),
+        body: body.to_string(),
+    }
+}
+
 /// Up to `limit` events after row `after`, oldest first, each with its row id.
 pub(crate) fn after(
     transaction: &Transaction<'_>,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fathomline_queries::rows::VerdictRow;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{Result, next_row};
 
@@ -12,7 +12,7 @@ const COLUMNS: &str = "verdicts.id, time_us, verdicts.series, service, device_cl
     version, variant, metric, revision, state, method, score, threshold, count, effective_count, \
     devices, since_us, reference, evidence";
 
-/// Adds a verdict and makes it the current one of its series.
+/// Adds a verdict and makes it the current one of its series, unless it revises one of the past.
 pub(crate) fn insert(transaction: &Transaction<'_>, row: &VerdictRow) -> Result<()> {
     let id = next_row(transaction)?;
     let sql = "INSERT INTO verdicts (id, time_us, series, service, device_class, model, version,
@@ -43,10 +43,11 @@ pub(crate) fn insert(transaction: &Transaction<'_>, row: &VerdictRow) -> Result<
         row.evidence
     ])?;
     let sql = "INSERT INTO current_verdicts (series, verdict) VALUES (?1, ?2)
-               ON CONFLICT (series) DO UPDATE SET verdict = excluded.verdict";
+               ON CONFLICT (series) DO UPDATE SET verdict = excluded.verdict
+               WHERE ?3 >= (SELECT time_us FROM verdicts WHERE id = current_verdicts.verdict)";
     transaction
         .prepare_cached(sql)?
-        .execute((&row.series, id))?;
+        .execute((&row.series, id, row.time))?;
     Ok(())
 }
 
@@ -63,6 +64,50 @@ pub(crate) fn revisions(
         Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How much a verdict was reached on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) records: i64,
+    pub(crate) devices: i64,
+}
+
+/// What the last revision of each (lane end, series) counted, in a span that excludes its start.
+pub(crate) fn counted(
+    transaction: &Transaction<'_>,
+    from_us: i64,
+    to_us: i64,
+) -> Result<BTreeMap<(i64, String), Counted>> {
+    // Of a group with one maximum SQLite takes the other columns from its row.
+    let sql = "SELECT time_us, series, max(revision), count, devices FROM verdicts
+               WHERE time_us > ?1 AND time_us <= ?2 GROUP BY time_us, series";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map((from_us, to_us), |row| {
+        let counted = Counted {
+            records: row.get("count")?,
+            devices: row.get("devices")?,
+        };
+        Ok(((row.get("time_us")?, row.get("series")?), counted))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The last revision of the verdict on one lane.
+pub(crate) fn last(
+    transaction: &Transaction<'_>,
+    series: &str,
+    time_us: i64,
+) -> Result<Option<VerdictRow>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM verdicts WHERE time_us = ?1 AND series = ?2
+         ORDER BY revision DESC LIMIT 1"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let found = statement
+        .query_row((time_us, series), from_row)
+        .optional()?;
+    Ok(found.map(|(_, row)| row))
 }
 
 /// Which verdicts a reader wants.

@@ -75,6 +75,7 @@ pub(super) struct Instruments {
     limits: Family<Label, Gauge>,
     limit_bytes: Gauge,
     verdicts: Family<Label, Counter>,
+    pub(super) revised: Counter,
     deliveries: Family<Label, Counter>,
 }
 
@@ -111,6 +112,7 @@ impl Default for Instruments {
             limits: each("of", LIMITED),
             limit_bytes: Gauge::default(),
             verdicts: each("state", VERDICTS),
+            revised: Counter::default(),
             deliveries: each("result", DELIVERIES),
         };
         new.accepting.set(1);
@@ -163,6 +165,11 @@ impl Instruments {
             "verdicts",
             "Verdicts reached, by state",
             self.verdicts.clone(),
+        );
+        registry.register(
+            "verdicts_revised",
+            "Verdicts that late records changed",
+            self.revised.clone(),
         );
         registry.register(
             "webhook_attempts",

@@ -17,7 +17,7 @@ use tokio::{
 use crate::observe::Observer;
 
 use super::{
-    ControlTables, Folder, Offer, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
+    ControlTables, Earliest, Folder, Offer, QUEUE_ARRIVALS_MAX, Store, StoreHealth, StoreSettings,
     committer::{Committer, read_checkpoint},
     erase::Eraser,
     frame::Frame,
@@ -69,6 +69,8 @@ pub(crate) struct Opened {
     pub(crate) health: StoreHealth,
     /// Everything acknowledged, for queries.
     pub(crate) lake: Arc<Lake>,
+    /// How far back it reaches.
+    pub(crate) earliest: Earliest,
     /// To be run beside everything else.
     pub(crate) upkeep: Upkeep,
     /// Where verdicts and events go.
@@ -111,7 +113,7 @@ pub(crate) async fn open(
     }
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
-    let health = StoreHealth::good();
+    let (health, earliest) = (StoreHealth::good(), Earliest::default());
     let writer = Writer {
         settings,
         folder: folder.clone(),
@@ -124,6 +126,7 @@ pub(crate) async fn open(
         erased: vec![],
         forgets: vec![],
         opened: Instant::now(),
+        earliest: earliest.clone(),
         health: health.clone(),
         observer: observer.clone(),
     };
@@ -146,6 +149,7 @@ pub(crate) async fn open(
         },
         health,
         lake,
+        earliest,
         upkeep,
         control,
         eraser,

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    Arrived, Backlog, Folder, Offer, Outcome, StoreHealth, StoreSettings,
+    Arrived, Backlog, Earliest, Folder, Offer, Outcome, StoreHealth, StoreSettings,
     erase::Forget,
     frame::Frame,
     ledger::Ledger,
@@ -72,6 +72,7 @@ pub(super) struct Writer {
     /// Erasures that wait for the log to go on.
     pub(super) forgets: Vec<Forget>,
     pub(super) opened: Instant,
+    pub(super) earliest: Earliest,
     pub(super) health: StoreHealth,
     pub(super) observer: Observer,
 }
@@ -276,6 +277,8 @@ impl Writer {
             // The rows are durable and will be committed; only their early view is missing.
             tracing::error!(error, "cannot show acknowledged rows before their commit");
         }
+        // Once they are shown: whoever takes note of them has to find them.
+        self.earliest.note_rows(&group);
         self.rows.append(group);
         State::Good
     }

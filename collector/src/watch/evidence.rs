@@ -25,9 +25,6 @@ pub(super) struct Evidence<'a> {
     /// Why the rest is not told, where the lane's devices are too few.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) withheld: Option<&'a str>,
-    /// Records of recent lanes that arrived too late to be judged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) late_records: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reference: Option<ReferenceSpan>,
 }
@@ -75,7 +72,6 @@ pub(super) fn borrowed<'a>(
             Level::Model => BORROWED_OF_MODEL,
         }),
         withheld,
-        late_records: None,
         reference: Some(ReferenceSpan::of(reference)),
     }
 }

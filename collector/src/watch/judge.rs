@@ -27,10 +27,7 @@ use crate::{
         state::{self, Alert, AlertState},
         story::Story,
     },
-    database::{
-        detectors::Checkpoint,
-        lanes::{LaneCount, LaneCounts},
-    },
+    database::detectors::Checkpoint,
 };
 
 /// An unchanged `undecided` is written again after so long, so that recent history shows it.
@@ -50,9 +47,6 @@ pub(super) struct Judged {
     pub(super) alerts: BTreeMap<String, Alert>,
     /// What others are told, in the order of time.
     pub(super) events: Vec<EventRow>,
-    pub(super) counts: LaneCounts,
-    /// Records that came after their lane was judged.
-    pub(super) late: i64,
     /// Pages that are to be taken apart before anything is written.
     pub(super) apart: Vec<Apart>,
     /// Which verdicts page, with the ends of their lanes.
@@ -91,12 +85,36 @@ pub(super) fn judge(
         together: Together::default(),
         judged: Judged::default(),
     };
-    let filled = judging.with_silence(lanes);
+    let filled = with_silence(&judging.plan.watched, lanes);
     let others = lanes.iter().filter(|(key, _)| !filled.contains_key(key));
     for (key, lanes) in others.chain(&filled) {
         judging.series(key, lanes)?;
     }
     judging.end(policy)
+}
+
+/// Watched series of reporting devices, with the lanes in which others were heard and of them
+/// nobody: that is what they are for. Where nobody at all was heard, the silence may be ours.
+pub(super) fn with_silence(
+    watched: &BTreeMap<String, Watched>,
+    lanes: &SeriesLanes,
+) -> SeriesLanes {
+    let heard = lanes.values().flatten().filter(|lane| lane.count > 0);
+    let heard: BTreeMap<i64, i64> = heard.map(|lane| (lane.end_us, lane.start_us)).collect();
+    let keys = watched.values().map(|watched| watched.reference.key());
+    let keys = keys.filter(|key| key.metric == DEVICES_REPORTING);
+    let filled = keys.map(|key| {
+        let own = lanes.get(key).into_iter().flatten();
+        let own: BTreeMap<i64, &Lane> = own.map(|lane| (lane.end_us, lane)).collect();
+        let each = heard
+            .iter()
+            .map(|(end_us, start_us)| match own.get(end_us) {
+                Some(lane) => (*lane).clone(),
+                None => nobody_reporting(*start_us, *end_us),
+            });
+        (key.clone(), each.collect())
+    });
+    filled.collect()
 }
 
 /// How what was judged is told.
@@ -108,6 +126,8 @@ pub(super) struct Telling<'a> {
     pub(super) policy: &'a Policy,
     /// Devices that a lane needs for the evidence to be told.
     pub(super) min_devices: u32,
+    /// What late records revise is the past: it opens and closes no alert.
+    pub(super) past: bool,
 }
 
 impl Telling<'_> {
@@ -148,41 +168,12 @@ impl Judging<'_> {
         let Some(mut watched) = self.plan.watched.remove(&series) else {
             return self.without_detector(key, &series, lanes);
         };
-        let folded_until_us = watched.folded_until_us;
-        let remembered_us = watched
-            .began_us
-            .max(folded_until_us - self.plan.look_back_us);
-        for lane in lanes {
-            if lane.end_us > folded_until_us && lane.end_us <= self.plan.span.to_us {
-                self.fold(key, &series, &mut watched, lane)?;
-            } else if lane.end_us > remembered_us {
-                self.late(&series, lane);
-            }
+        let due = (watched.folded_until_us + 1)..=self.plan.span.to_us;
+        for lane in lanes.iter().filter(|lane| due.contains(&lane.end_us)) {
+            self.fold(key, &series, &mut watched, lane)?;
         }
         self.plan.watched.insert(series, watched);
         Ok(())
-    }
-
-    /// Watched series of reporting devices, with the lanes in which others were heard and of them
-    /// nobody: that is what they are for. Where nobody at all was heard, the silence may be ours.
-    fn with_silence(&self, lanes: &SeriesLanes) -> SeriesLanes {
-        let heard = lanes.values().flatten().filter(|lane| lane.count > 0);
-        let heard: BTreeMap<i64, i64> = heard.map(|lane| (lane.end_us, lane.start_us)).collect();
-        let watched = self.plan.watched.values();
-        let keys = watched.map(|watched| watched.reference.key());
-        let keys = keys.filter(|key| key.metric == DEVICES_REPORTING);
-        let filled = keys.map(|key| {
-            let own = lanes.get(key).into_iter().flatten();
-            let own: BTreeMap<i64, &Lane> = own.map(|lane| (lane.end_us, lane)).collect();
-            let each = heard
-                .iter()
-                .map(|(end_us, start_us)| match own.get(end_us) {
-                    Some(lane) => (*lane).clone(),
-                    None => nobody_reporting(*start_us, *end_us),
-                });
-            (key.clone(), each.collect())
-        });
-        filled.collect()
     }
 
     fn fold(
@@ -195,13 +186,6 @@ impl Judging<'_> {
         let mut verdict = watched.detector.fold(&watched.reference, lane);
         self.take_apart(key, watched, &mut verdict);
         watched.folded_until_us = lane.end_us;
-        let count = LaneCount {
-            judged: signed(lane.count),
-            late: 0,
-        };
-        self.judged
-            .counts
-            .insert((series.to_owned(), lane.end_us), count);
         let revision = self.next_revision(series, lane.end_us);
         let breakdown = watched.detector.breakdown(lane.end_us);
         let breakdown = breakdown.filter(|of| self.telling.tells(&key.metric, of.devices));
@@ -216,7 +200,6 @@ impl Judging<'_> {
             breakdown: breakdown.filter(|_| told),
             withheld: withheld.as_deref(),
             shortfall: verdict.shortfall.as_deref(),
-            late_records: self.late_records(series),
             reference: Some(ReferenceSpan::of(&watched.reference)),
         };
         let row = VerdictRow {
@@ -263,6 +246,9 @@ impl Judging<'_> {
         verdict: &Verdict,
         (revision, breakdown): (i32, Option<&Breakdown>),
     ) -> Result<(), JudgeError> {
+        if self.telling.past {
+            return Ok(());
+        }
         let decided = match verdict.state {
             VerdictState::Steady => Some(AlertState::Steady),
             VerdictState::Drifting => Some(AlertState::Drifting),
@@ -310,7 +296,6 @@ impl Judging<'_> {
             breakdown: None,
             shortfall: Some(&shortfall),
             withheld: None,
-            late_records: None,
             reference: None,
         };
         let evidence = serde_json::to_string(&evidence)?;
@@ -375,26 +360,6 @@ impl Judging<'_> {
         last.map_or(0, |last| last + 1)
     }
 
-    /// Counts what came after the lane was judged. A lane without a count held nothing then.
-    fn late(&mut self, series: &str, lane: &Lane) {
-        let place = (series.to_owned(), lane.end_us);
-        let before = self.plan.counts.get(&place).copied().unwrap_or_default();
-        let late = signed(lane.count) - before.judged;
-        if late > before.late {
-            let after = LaneCount { late, ..before };
-            self.plan.counts.insert(place.clone(), after);
-            self.judged.counts.insert(place, after);
-            self.judged.late += late - before.late;
-        }
-    }
-
-    fn late_records(&self, series: &str) -> Option<i64> {
-        let lanes = self.plan.counts.range((series.to_owned(), i64::MIN)..);
-        let lanes = lanes.take_while(|((of, _), _)| of == series);
-        let late = lanes.map(|(_, count)| count.late).sum();
-        (late > 0).then_some(late)
-    }
-
     /// Says with each page which series moved together with it.
     fn name_neighbours(&mut self) -> Result<(), JudgeError> {
         let together = std::mem::take(&mut self.together);
@@ -413,7 +378,9 @@ impl Judging<'_> {
 
     /// Lanes without records are judged too: there is nothing in them to fold.
     fn end(mut self, policy: &str) -> Result<Judged, JudgeError> {
-        self.name_neighbours()?;
+        if !self.telling.past {
+            self.name_neighbours()?;
+        }
         for (series, watched) in self.plan.watched {
             self.judged.checkpoints.push(Checkpoint {
                 series,

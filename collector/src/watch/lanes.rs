@@ -9,10 +9,13 @@ use fathomline_queries::{
     lanes::parts::SeriesParts,
 };
 
-use super::schedule::Span;
+use super::{late, schedule::Span};
 
 /// Lanes of each series, oldest first. A lane without records is absent.
 pub(crate) type SeriesLanes = BTreeMap<SeriesKey, Vec<Lane>>;
+
+/// What lanes hold, by series and the end of the lane: records, or devices where those are counted.
+pub(crate) type LaneCounts = BTreeMap<SeriesKey, BTreeMap<i64, i64>>;
 
 /// Why there are no lanes.
 pub(crate) type LanesError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,6 +49,19 @@ pub(crate) struct AskedParts<'a> {
 pub(crate) trait LaneSource: Send + Sync {
     /// The lanes that were asked for, hot rows included.
     async fn lanes(&self, asked: Asked<'_>) -> Result<SeriesLanes, LanesError>;
+
+    /// How much those lanes hold, for whoever wants to know whether that is more than it was.
+    async fn counts(&self, asked: Asked<'_>) -> Result<LaneCounts, LanesError> {
+        let lanes = self.lanes(asked).await?.into_iter();
+        let counts = lanes.map(|(key, lanes)| {
+            let of = lanes
+                .iter()
+                .map(|lane| (lane.end_us, late::held(&key, lane)));
+            let of = of.collect();
+            (key, of)
+        });
+        Ok(counts.collect())
+    }
 
     /// What each device did; nothing where nobody knows.
     async fn parts(&self, _: AskedParts<'_>) -> Result<SeriesParts, LanesError> {

@@ -24,21 +24,19 @@ use crate::{
     database::{
         self, Result,
         detectors::{self, Checkpoint},
-        lanes::{self, LaneCounts},
         references::{self, InForce},
-        verdicts,
+        snapshots, verdicts,
     },
 };
 
 /// End of the last lane that was judged for every series.
 pub(super) const JUDGED_UNTIL: &str = "judged_until";
-/// Recent lanes are looked at again for late records.
-const LOOK_BACK_LANES: i64 = 10;
 
 /// References in memory, by hash; `None` when the stored bytes are not the reference they name.
 pub(super) type Cache = HashMap<String, Option<Arc<Reference>>>;
 
 /// A series with a detector.
+#[derive(Clone)]
 pub(super) struct Watched {
     pub(super) hash: String,
     pub(super) reference: Arc<Reference>,
@@ -66,11 +64,10 @@ pub(super) enum Unwatched {
 }
 
 /// Everything a tick starts from.
+#[derive(Default)]
 pub(super) struct Plan {
     /// Lanes to judge.
     pub(super) span: Span,
-    /// For so long before its last lane, a series' counts are remembered.
-    pub(super) look_back_us: i64,
     /// Lanes up to here were judged for series without a detector.
     pub(super) judged_until_us: i64,
     pub(super) watched: BTreeMap<String, Watched>,
@@ -83,8 +80,6 @@ pub(super) struct Plan {
     pub(super) current: BTreeMap<String, VerdictRow>,
     /// The last revision of each (lane end, series) in the span.
     pub(super) revisions: BTreeMap<(i64, String), i32>,
-    /// What recent lanes held when they were judged.
-    pub(super) counts: LaneCounts,
 }
 
 impl Plan {
@@ -126,11 +121,9 @@ pub(super) fn load(
     let Some(span) = cadence.due(done_until_us, now_us) else {
         return Ok(None);
     };
-    let look_back_us = LOOK_BACK_LANES * cadence.lane_us;
     let current = verdicts::current(transaction)?.into_iter();
     Ok(Some(Plan {
         span,
-        look_back_us,
         judged_until_us,
         watched,
         unwatched,
@@ -138,7 +131,6 @@ pub(super) fn load(
         alerts: detectors::alerts(transaction)?,
         current: current.map(|(_, row)| (row.series.clone(), row)).collect(),
         revisions: verdicts::revisions(transaction, span.from_us, span.to_us)?,
-        counts: lanes::recent(transaction, span.from_us - look_back_us)?,
     }))
 }
 
@@ -148,6 +140,15 @@ struct Admitted {
     watched: BTreeMap<String, Watched>,
     unwatched: BTreeMap<String, Unwatched>,
     parents: BTreeMap<String, Parent>,
+}
+
+/// The series that are watched now, with their detectors.
+pub(super) fn watched(
+    transaction: &Transaction<'_>,
+    settings: &WatchSettings,
+    cache: &mut Cache,
+) -> Result<BTreeMap<String, Watched>> {
+    Ok(admit(transaction, settings, cache)?.watched)
 }
 
 /// Detectors of the references in force, busiest first, as many as the budget allows. Those that
@@ -212,13 +213,46 @@ fn resume(
     reference: &Arc<Reference>,
 ) -> Option<Watched> {
     let checkpoint = checkpoint.filter(|c| c.reference == frozen.hash && c.policy == policy)?;
-    let detector = postcard::from_bytes(&checkpoint.state).ok()?;
+    let detector = detector(checkpoint)?;
     Some(Watched {
         hash: frozen.hash.clone(),
         reference: Arc::clone(reference),
         detector,
         began_us: checkpoint.began_us,
         folded_until_us: checkpoint.folded_until_us,
+    })
+}
+
+/// The detector of a checkpoint, to the bit.
+pub(super) fn detector(checkpoint: &Checkpoint) -> Option<Detector> {
+    postcard::from_bytes(&checkpoint.state).ok()
+}
+
+/// A series as it was at its snapshot; without one, as it began, if that is not longer ago than
+/// snapshots are kept.
+pub(super) fn before(
+    snapshot: Option<&Checkpoint>,
+    now: &Watched,
+    settings: &WatchSettings,
+) -> Option<Watched> {
+    let policy = policy_text(&settings.policy);
+    let snapshot = snapshot.filter(|snapshot| {
+        snapshot.reference == now.hash
+            && snapshot.policy == policy
+            && snapshot.began_us == now.began_us
+    });
+    if let Some((snapshot, detector)) = snapshot.and_then(|of| Some((of, detector(of)?))) {
+        return Some(Watched {
+            detector,
+            folded_until_us: snapshot.folded_until_us,
+            ..now.clone()
+        });
+    }
+    let recent = now.folded_until_us - now.began_us <= snapshots::KEPT_US;
+    recent.then(|| Watched {
+        detector: Detector::new(&now.reference, &settings.policy),
+        folded_until_us: now.began_us,
+        ..now.clone()
     })
 }
 

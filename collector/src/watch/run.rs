@@ -17,18 +17,20 @@ use super::{
     WatchSettings,
     forward::{ControlRows, Forwarder},
     judge::{self, Apart, Judged, Known, Telling},
-    lanes::{Asked, AskedParts, LaneSource, LanesError, SeriesLanes},
+    lanes::{AskedParts, LaneSource, LanesError, SeriesLanes},
+    late::{self, Review},
     plan::{self, Cache, Plan},
     schedule::Span,
 };
 use crate::{
     clock::Clock,
     database::{
-        self, Database, DatabaseError, detectors, events, lanes,
+        self, Database, DatabaseError, detectors, events,
         outbox::{self, Letter},
-        verdicts,
+        snapshots, verdicts,
     },
     observe::Observer,
+    store::Earliest,
 };
 
 /// The pause between ticks follows the width of lanes, within these bounds.
@@ -43,6 +45,8 @@ pub(crate) struct Parts {
     pub(crate) lanes: Arc<dyn LaneSource>,
     /// Takes copies for the Delta tables.
     pub(crate) rows: Arc<dyn ControlRows>,
+    /// How far back what was stored reaches.
+    pub(crate) earliest: Earliest,
     pub(crate) clock: Arc<dyn Clock>,
     /// Names of the endpoints that are told.
     pub(crate) endpoints: Vec<String>,
@@ -70,6 +74,7 @@ pub(crate) struct Watcher {
     parts: Parts,
     cache: Cache,
     forwarder: Forwarder,
+    review: Review,
 }
 
 impl Watcher {
@@ -79,6 +84,7 @@ impl Watcher {
             parts,
             cache: Cache::new(),
             forwarder,
+            review: Review::default(),
         }
     }
 
@@ -106,14 +112,25 @@ impl Watcher {
         self.forward(true).await;
     }
 
-    /// One tick and the copies of what it wrote; whether more lanes may be due.
+    /// One tick, a look for late records, and the copies of what both wrote; whether more lanes may
+    /// be due.
     async fn advance(&mut self) -> bool {
+        let cadence = self.parts.settings.cadence;
+        // Before the tick reads lanes: it finds whatever was noted by now, unless it is late.
+        if let Some(time_us) = self.parts.earliest.take() {
+            let now_us = self.parts.clock.now_us();
+            self.review.arrived(time_us, now_us, cadence);
+        }
         let more = self.tick().await.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot judge; trying again");
             false
         });
+        let reviewing = self.review().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot revise verdicts; trying again");
+            false
+        });
         self.forward(false).await;
-        more
+        more || reviewing
     }
 
     async fn forward(&mut self, last: bool) {
@@ -128,18 +145,8 @@ impl Watcher {
         let Some(plan) = self.plan(now_us).await? else {
             return Ok(false);
         };
-        let span = plan.span;
-        let forget_until_us = span.to_us - plan.look_back_us;
-        let settings = &self.parts.settings;
-        let asked = Asked {
-            span: Span {
-                from_us: span.from_us - plan.look_back_us,
-                to_us: span.to_us,
-            },
-            lane_us: settings.cadence.lane_us,
-            metrics: &settings.metrics,
-        };
-        let to_us = span.to_us;
+        let (span, to_us) = (plan.span, plan.span.to_us);
+        let asked = self.asked(span);
         let found = self.parts.lanes.lanes(asked).await;
         let lanes = found.map_err(|source| TickError::Lanes { to_us, source })?;
         let Some(judged) = self.judge(plan, &lanes, now_us).await? else {
@@ -149,9 +156,12 @@ impl Watcher {
         let told = !judged.events.is_empty();
         let states: Vec<String> = judged.verdicts.iter().map(|v| v.state.clone()).collect();
         let endpoints = self.parts.endpoints.clone();
-        let mark = (to_us, forget_until_us);
-        let write = move |t: &Transaction<'_>| write(t, &judged, &endpoints, mark, now_us);
+        let write = move |t: &Transaction<'_>| write(t, &judged, &endpoints, span, now_us);
         self.parts.database.transact(write).await?;
+        // The first look for late records goes through everything.
+        if self.review.knows_how_far() {
+            self.review.judged(to_us);
+        }
         let observer = &self.parts.observer;
         states.iter().for_each(|state| observer.judged(state));
         if told {
@@ -169,11 +179,7 @@ impl Watcher {
     ) -> Result<Option<Judged>, TickError> {
         let settings = self.parts.settings.clone();
         let policy = plan::policy_text(&settings.policy);
-        let telling = Telling {
-            dashboard_url: settings.dashboard_url.as_deref(),
-            policy: &settings.policy,
-            min_devices: settings.min_devices,
-        };
+        let telling = telling(&settings, false);
         let (to_us, mut known) = (plan.span.to_us, Known::new());
         loop {
             let judged = judge::judge(plan, lanes, (&policy, telling), &known)
@@ -235,7 +241,16 @@ impl Watcher {
     }
 }
 
-/// Says in the log what others are told, and what came too late.
+fn telling(settings: &WatchSettings, past: bool) -> Telling<'_> {
+    Telling {
+        dashboard_url: settings.dashboard_url.as_deref(),
+        policy: &settings.policy,
+        min_devices: settings.min_devices,
+        past,
+    }
+}
+
+/// Says in the log what others are told.
 fn tell(judged: &Judged) {
     for event in &judged.events {
         tracing::info!(
@@ -245,23 +260,20 @@ fn tell(judged: &Judged) {
             "alert changed"
         );
     }
-    if judged.late > 0 {
-        tracing::warn!(
-            records = judged.late,
-            "records arrived after their lane was judged"
-        );
-    }
 }
 
 fn write(
     transaction: &Transaction<'_>,
     judged: &Judged,
     endpoints: &[String],
-    (judged_until_us, forget_until_us): (i64, i64),
+    span: Span,
     now_us: i64,
 ) -> database::Result<()> {
     for checkpoint in &judged.checkpoints {
         detectors::store(transaction, checkpoint)?;
+        if span.ends_an_hour() {
+            snapshots::store(transaction, checkpoint)?;
+        }
     }
     for row in &judged.verdicts {
         verdicts::insert(transaction, row)?;
@@ -280,13 +292,19 @@ fn write(
             outbox::push(transaction, &letter, endpoint, now_us)?;
         }
     }
-    lanes::store(transaction, &judged.counts, forget_until_us)?;
     let before = database::mark(transaction, plan::JUDGED_UNTIL)?;
-    let until_us = before.map_or(judged_until_us, |before| before.max(judged_until_us));
+    let until_us = before.map_or(span.to_us, |before| before.max(span.to_us));
+    if span.ends_an_hour() {
+        snapshots::forget(transaction, until_us - snapshots::KEPT_US)?;
+    }
     database::set_mark(transaction, plan::JUDGED_UNTIL, until_us)
 }
 
+mod revise;
+
 #[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod late_records;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::clock::HOUR_US;
+
 /// Lanes judged in one tick; a longer backlog takes several ticks, so that none holds the database
 /// for long.
 const LANES_MAX: i64 = 60;
@@ -17,10 +19,17 @@ pub(crate) struct Cadence {
 }
 
 /// Lanes that end after `from_us` and up to `to_us`; both are ends of lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) from_us: i64,
     pub(crate) to_us: i64,
+}
+
+impl Span {
+    /// Whether an hour ends in it.
+    pub(crate) fn ends_an_hour(self) -> bool {
+        self.from_us.div_euclid(HOUR_US) < self.to_us.div_euclid(HOUR_US)
+    }
 }
 
 impl Cadence {
@@ -30,6 +39,14 @@ impl Cadence {
             lane_us: us(lane).max(1),
             lateness_us: us(lateness),
         }
+    }
+
+    /// Where to stop that begins at `from_us`: after so many lanes, or with an hour, because
+    /// detectors are remembered by the hour.
+    pub(super) fn step(self, from_us: i64) -> i64 {
+        let last = from_us.saturating_add(LANES_MAX.saturating_mul(self.lane_us));
+        let hour = (from_us.div_euclid(HOUR_US) + 1).saturating_mul(HOUR_US);
+        last.min(self.ceil(hour))
     }
 
     /// End of the last lane that is closed at `now_us`.
@@ -51,8 +68,7 @@ impl Cadence {
     /// nothing again.
     pub(crate) fn due(self, done_until_us: i64, now_us: i64) -> Option<Span> {
         let from_us = self.ceil(done_until_us);
-        let last = from_us.saturating_add(LANES_MAX.saturating_mul(self.lane_us));
-        let to_us = self.closed_until(now_us).min(last);
+        let to_us = self.closed_until(now_us).min(self.step(from_us));
         (to_us > from_us).then_some(Span { from_us, to_us })
     }
 }
@@ -104,6 +120,16 @@ mod tests {
             steps += 1;
         }
         assert_eq!((done_us, steps), (60 * 998, 17));
+    }
+
+    #[test]
+    fn a_step_ends_with_an_hour_or_with_the_lane_in_which_it_ends() {
+        let step = |lane_us, from_us| Cadence { lane_us, ..CADENCE }.step(from_us);
+        let second = 1_000_000;
+        assert_eq!(step(second, HOUR_US - 70 * second), HOUR_US - 10 * second);
+        assert_eq!(step(second, HOUR_US - 10 * second), HOUR_US);
+        assert_eq!(step(7 * second, 7 * 510 * second), 7 * 515 * second);
+        assert_eq!(step(2 * HOUR_US, 4 * HOUR_US), 6 * HOUR_US);
     }
 
     #[test]

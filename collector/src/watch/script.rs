@@ -1,6 +1,6 @@
 //! Lanes and neighbours for tests: series that behave as written, a table that keeps everything.
 
-use std::sync::Mutex;
+use std::{collections::BTreeSet, sync::Mutex};
 
 use async_trait::async_trait;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -61,8 +61,13 @@ impl LaneSource for ScriptedLanes {
 
 /// Lane `number` of a series: what its devices said, times `factor`.
 pub(crate) fn lane(seed: u64, number: i64, factor: f64) -> Lane {
+    lane_of((seed, DEVICES), number, factor)
+}
+
+/// The same of its first devices only.
+fn lane_of((seed, devices): (u64, u64), number: i64, factor: f64) -> Lane {
     let mut histogram = ExponentialHistogram::new(4);
-    let count = DEVICES * RECORDS_A_DEVICE;
+    let count = devices * RECORDS_A_DEVICE;
     for record in 0..count {
         // A skewed value from a hash: the same on every machine and in every order.
         let mut hash = seed << 40 ^ number.unsigned_abs() << 16 ^ record;
@@ -77,8 +82,61 @@ pub(crate) fn lane(seed: u64, number: i64, factor: f64) -> Lane {
         end_us: number * LANE_US,
         summary: Summary::Histogram(histogram),
         count,
-        device_windows: DEVICES,
-        devices: DEVICES,
+        device_windows: devices,
+        devices,
+    }
+}
+
+/// Scripted lanes of which some are late: until they have arrived, every second of those holds what
+/// two devices said, the others nothing.
+pub(crate) struct LateLanes {
+    pub(crate) all: ScriptedLanes,
+    /// Numbers of kiosks' lanes that are not complete yet.
+    pub(crate) missing: Mutex<BTreeSet<i64>>,
+    /// The first lane that was asked for since this was emptied.
+    pub(crate) first_asked: Mutex<Option<i64>>,
+}
+
+impl LateLanes {
+    pub(crate) fn new(all: ScriptedLanes, missing: impl IntoIterator<Item = i64>) -> Self {
+        Self {
+            all,
+            missing: Mutex::new(missing.into_iter().collect()),
+            first_asked: Mutex::new(None),
+        }
+    }
+
+    /// What was late has arrived, as far as `numbers` says.
+    pub(crate) fn arrive(&self, numbers: impl IntoIterator<Item = i64>) {
+        let mut missing = self.missing.lock().unwrap();
+        for number in numbers {
+            missing.remove(&number);
+        }
+    }
+}
+
+#[async_trait]
+impl LaneSource for LateLanes {
+    async fn lanes(&self, asked: Asked<'_>) -> Result<SeriesLanes, LanesError> {
+        let first = asked.span.from_us.div_euclid(LANE_US) + 1;
+        {
+            let mut before = self.first_asked.lock().unwrap();
+            *before = Some(before.map_or(first, |before| before.min(first)));
+        }
+        let mut lanes = self.all.lanes(asked).await?;
+        let missing = self.missing.lock().unwrap().clone();
+        if let Some(kiosks) = lanes.get_mut(&key("kiosk")) {
+            let number = |lane: &Lane| lane.end_us / LANE_US;
+            kiosks.retain(|lane| number(lane) % 2 == 0 || !missing.contains(&number(lane)));
+            for lane in kiosks {
+                let shifted = number(lane) > self.all.shift_after;
+                let factor = if shifted { self.all.factor } else { 1.0 };
+                if missing.contains(&number(lane)) {
+                    *lane = lane_of((1, 2), number(lane), factor);
+                }
+            }
+        }
+        Ok(lanes)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::MovedClock,
     watch::{
-        lanes::{LanesError, SeriesLanes},
+        lanes::{Asked, LanesError, SeriesLanes},
         script::{self, LANE_US, lane},
     },
 };

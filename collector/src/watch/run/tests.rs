@@ -18,7 +18,7 @@ pub(super) const UNTIL: i64 = 70;
 
 /// A collector's watching half over lanes that are all in the past.
 pub(super) struct Bench {
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
     pub(super) parts: Parts,
     kept: Arc<KeptRows>,
 }
@@ -41,6 +41,7 @@ impl Bench {
                 factor: 2.0,
             }),
             rows: kept.clone(),
+            earliest: Earliest::default(),
             clock: Arc::new(MovedClock::at((UNTIL + 2) * LANE_US)),
             endpoints: vec!["sink".to_owned()],
             wake: Arc::new(Notify::new()),
@@ -53,7 +54,7 @@ impl Bench {
         }
     }
 
-    async fn freeze(&self) {
+    pub(super) async fn freeze(&self) {
         self.freeze_at(Level::Variant).await;
     }
 
