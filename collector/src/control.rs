@@ -8,9 +8,11 @@
 //! |---|---|
 //! | `request.rs` | which lanes a wish means (pure) |
 //! | `making.rs` | lanes to references |
-//! | `kept.rs` | lists, shows, pins, retires, compares |
+//! | `kept.rs` | lists, shows, pins, retires |
+//! | `comparison.rs` | one reference held against another (pure) |
 //! | `file.rs` | a reference as a file, out and in |
 
+mod comparison;
 mod file;
 mod kept;
 mod making;
@@ -27,7 +29,8 @@ use rusqlite::Transaction;
 use serde::Serialize;
 
 pub use self::{
-    kept::{Comparison, Imported, KeptError, Listed, References, Shown, StreamPair},
+    comparison::{Comparison, StreamPair},
+    kept::{Imported, KeptError, Listed, References, Shown},
     request::CreateRequest,
 };
 use crate::{
@@ -43,7 +46,7 @@ use crate::{
         tables::EngineLanes,
     },
 };
-pub(crate) use kept::decode;
+pub(crate) use kept::content_of;
 use making::{Made, Maker};
 
 /// A reference made long ago is not held against everything since: judging begins at its end, or so
@@ -235,8 +238,7 @@ fn keep(
         &row.hash,
         &detail,
     )?;
-    let stored = references::begin_with(transaction, &row.hash)?;
-    Ok(stored.into_iter().next().unwrap_or(row))
+    kept::stored(transaction, row)
 }
 
 /// Makes references from the committed rows of a data folder, whether its collector runs or not.

@@ -8,12 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use fathomline_queries::drift::{Distances, Lane, Reference};
+use fathomline_queries::drift::Reference;
 use rusqlite::Transaction;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    comparison::Comparison,
     file::{self, FileError},
     making,
 };
@@ -118,32 +119,6 @@ pub struct Imported {
     pub new: bool,
 }
 
-/// One reference held against another.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// Hash of the one whose bins are used.
-    pub from: String,
-    /// Hash of the other.
-    pub to: String,
-    /// How far apart they are.
-    pub distances: Distances,
-    /// The first one's streams, each with its share in both.
-    pub streams: Vec<StreamPair>,
-}
-
-/// A stream of two references.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StreamPair {
-    /// Which, in words.
-    pub stream: String,
-    /// Share of the first, 0 to 1.
-    pub from_share: f64,
-    /// Share of the other.
-    pub to_share: f64,
-    /// Smallest difference from the first that would page.
-    pub tolerance: f64,
-}
-
 /// References of one collector.
 #[derive(Clone)]
 pub struct References {
@@ -195,11 +170,10 @@ impl References {
     /// When there is none, or several.
     pub async fn show(&self, name: &str) -> Result<Shown> {
         self.with(name, |t, row| {
-            let body = references::body(t, &row.hash)?;
             Ok(Ok(Shown {
                 cited_by: references::citing(t)?.remove(&row.hash).unwrap_or_default(),
                 acts: audit::acts_on(t, &row.hash, ACTS_SHOWN)?,
-                content: body.and_then(|body| decode(&row.hash, &body)),
+                content: content_of(t, &row.hash)?,
                 row,
             }))
         })
@@ -214,8 +188,7 @@ impl References {
         let work = |t: &Transaction<'_>| {
             let mut found = Vec::new();
             for force in references::in_force(t)? {
-                let body = references::body(t, &force.hash)?;
-                found.extend(body.and_then(|body| decode(&force.hash, &body)));
+                found.extend(content_of(t, &force.hash)?);
             }
             Ok(found)
         };
@@ -225,10 +198,7 @@ impl References {
     /// The content of a reference by its whole hash; none if there is none that can be read.
     pub(crate) async fn find(&self, hash: &str) -> Result<Option<Reference>> {
         let hash = hash.to_owned();
-        let work = move |t: &Transaction<'_>| {
-            let body = references::body(t, &hash)?;
-            Ok(body.and_then(|body| decode(&hash, &body)))
-        };
+        let work = move |t: &Transaction<'_>| content_of(t, &hash);
         Ok(self.database.transact(work).await?)
     }
 
@@ -251,8 +221,7 @@ impl References {
     pub async fn pin(&self, name: &str, by: &str) -> Result<ReferenceRow> {
         let (by, now_us) = (by.to_owned(), self.clock.now_us());
         self.with(name, move |t, row| {
-            let body = references::body(t, &row.hash)?;
-            let Some(content) = body.and_then(|body| decode(&row.hash, &body)) else {
+            let Some(content) = content_of(t, &row.hash)? else {
                 return Ok(Err(KeptError::Unreadable(row.hash)));
             };
             if content.check().is_err() {
@@ -289,7 +258,8 @@ impl References {
     /// When one of them is not there, or they hold different kinds of values.
     pub async fn compare(&self, from: &str, to: &str) -> Result<Comparison> {
         let (from, to) = (self.content(from).await?, self.content(to).await?);
-        compare(&from, &to)
+        let kinds = || KeptError::Kinds(from.hash(), to.hash());
+        Comparison::of(&from, &to).ok_or_else(kinds)
     }
 
     /// The file of a reference.
@@ -326,8 +296,7 @@ impl References {
 
     async fn content(&self, name: &str) -> Result<Reference> {
         self.with(name, |t, row| {
-            let body = references::body(t, &row.hash)?;
-            let content = body.and_then(|body| decode(&row.hash, &body));
+            let content = content_of(t, &row.hash)?;
             Ok(content.ok_or(KeptError::Unreadable(row.hash)))
         })
         .await
@@ -356,10 +325,15 @@ impl References {
     }
 }
 
-/// The reference that these bytes are, if they are the one they are kept as.
-pub(crate) fn decode(hash: &str, body: &[u8]) -> Option<Reference> {
-    let reference: Reference = postcard::from_bytes(body).ok()?;
-    (reference.hash() == hash).then_some(reference)
+/// What is kept under a whole hash; none if there is nothing, or something that is not what the hash
+/// names.
+pub(crate) fn content_of(
+    transaction: &Transaction<'_>,
+    hash: &str,
+) -> database::Result<Option<Reference>> {
+    let body = references::body(transaction, hash)?;
+    let content = body.and_then(|body| postcard::from_bytes::<Reference>(&body).ok());
+    Ok(content.filter(|content| content.hash() == hash))
 }
 
 /// What is known of a reference that is new here.
@@ -395,7 +369,11 @@ fn pin(t: &Transaction<'_>, row: &ReferenceRow, by: &str, now_us: i64) -> databa
     note(t, (by, now_us), "reference.pin", &row.hash, &detail)
 }
 
-fn stored(transaction: &Transaction<'_>, row: ReferenceRow) -> database::Result<ReferenceRow> {
+/// A reference as it is known after a change.
+pub(super) fn stored(
+    transaction: &Transaction<'_>,
+    row: ReferenceRow,
+) -> database::Result<ReferenceRow> {
     let stored = references::begin_with(transaction, &row.hash)?;
     Ok(stored.into_iter().next().unwrap_or(row))
 }
@@ -416,39 +394,4 @@ pub(super) fn note(
         detail: detail.to_string(),
     };
     audit::record(transaction, &entry)
-}
-
-fn compare(from: &Reference, to: &Reference) -> Result<Comparison> {
-    let (start_us, end_us) = to.span_us();
-    let lane = Lane {
-        start_us,
-        end_us,
-        summary: to.summary().clone(),
-        count: to.count(),
-        device_windows: 0,
-        devices: to.devices(),
-    };
-    let kinds = || KeptError::Kinds(from.hash(), to.hash());
-    let distances = Distances::of(from, &lane, to.count() as f64).ok_or_else(kinds)?;
-    let shares = from.shares_of(to.summary());
-    let pair = |((stream, expected), share): (&(_, _), f64)| pair_of(stream, expected, share);
-    Ok(Comparison {
-        from: from.hash(),
-        to: to.hash(),
-        distances,
-        streams: from.streams().iter().zip(shares).map(pair).collect(),
-    })
-}
-
-fn pair_of(
-    stream: &fathomline_queries::drift::Stream,
-    expected: &fathomline_queries::stats::Expectation,
-    share: f64,
-) -> StreamPair {
-    StreamPair {
-        stream: stream.to_string(),
-        from_share: expected.share,
-        to_share: share,
-        tolerance: expected.tolerance,
-    }
 }

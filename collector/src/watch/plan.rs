@@ -20,7 +20,7 @@ use rusqlite::Transaction;
 use super::{WatchSettings, schedule::Span};
 use crate::{
     alert::state::Alert,
-    control::decode,
+    control::content_of,
     database::{
         self, Result,
         detectors::{self, Checkpoint},
@@ -296,8 +296,7 @@ fn read(
     if let Some(known) = cache.get(hash) {
         return Ok(known.clone());
     }
-    let body = references::body(transaction, hash)?;
-    let reference = body.and_then(|body| decode(hash, &body)).map(Arc::new);
+    let reference = content_of(transaction, hash)?.map(Arc::new);
     if reference.is_none() {
         tracing::error!(
             reference = hash,
