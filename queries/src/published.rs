@@ -142,5 +142,14 @@ pub fn shows(min_devices: u32, metric: &str, devices: u64) -> bool {
     names::shown_per_device(metric) || devices >= u64::from(min_devices)
 }
 
+/// Devices that a group needs for its numbers of `metric` to be shown where `min_devices` are asked
+/// for: one where those of single devices are.
+pub fn devices_needed(min_devices: u32, metric: &str) -> u32 {
+    match shows(min_devices, metric, 1) {
+        true => 1,
+        false => min_devices,
+    }
+}
+
 #[cfg(test)]
 mod tests;

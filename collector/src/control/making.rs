@@ -197,10 +197,7 @@ impl Maker<'_> {
         let mut parts = self.parts_of(metrics).await;
         let with = |(reference, excluded): (Reference, usize)| {
             let metric = &reference.key().metric;
-            let min_devices = match published::shows(self.settings.min_devices, metric, 1) {
-                true => 1,
-                false => self.settings.min_devices,
-            };
+            let min_devices = published::devices_needed(self.settings.min_devices, metric);
             match parts.remove(reference.key()) {
                 Some(parts) => (reference.with_devices(&parts, min_devices), excluded),
                 None => (reference, excluded),

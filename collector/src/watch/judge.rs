@@ -133,10 +133,7 @@ pub(super) struct Telling<'a> {
 impl Telling<'_> {
     /// Devices that a group needs for what it did to be told.
     fn min_devices_of(self, metric: &str) -> u32 {
-        match published::shows(self.min_devices, metric, 1) {
-            true => 1,
-            false => self.min_devices,
-        }
+        published::devices_needed(self.min_devices, metric)
     }
 
     fn tells(self, metric: &str, devices: u64) -> bool {

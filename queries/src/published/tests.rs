@@ -292,3 +292,14 @@ fn every_table_has_a_rule() {
     ];
     assert_eq!(barred, expected);
 }
+
+#[test]
+fn numbers_that_single_devices_show_need_no_group() {
+    for min_devices in [1, 5] {
+        assert_eq!(devices_needed(min_devices, OPERATION_DURATION), 1);
+        let needed = devices_needed(min_devices, OUTPUT_SURPRISAL);
+        assert_eq!(needed, min_devices);
+        assert!(shows(min_devices, OUTPUT_SURPRISAL, needed.into()));
+        assert!(!shows(min_devices, OUTPUT_SURPRISAL, u64::from(needed) - 1));
+    }
+}
