@@ -180,19 +180,34 @@ impl References {
         .await
     }
 
+    /// What one reference holds, by the first digits of its hash.
+    ///
+    /// # Errors
+    /// When there is none, or several, or it cannot be read.
+    pub async fn content(&self, name: &str) -> Result<Reference> {
+        self.with(name, |t, row| {
+            let content = content_of(t, &row.hash)?;
+            Ok(content.ok_or(KeptError::Unreadable(row.hash)))
+        })
+        .await
+    }
+
     /// What series are held against now, the busiest first.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When one of them cannot be read.
     pub async fn in_force(&self) -> Result<Vec<Reference>> {
         let work = |t: &Transaction<'_>| {
             let mut found = Vec::new();
             for force in references::in_force(t)? {
-                found.extend(content_of(t, &force.hash)?);
+                let Some(content) = content_of(t, &force.hash)? else {
+                    return Ok(Err(KeptError::Unreadable(force.hash)));
+                };
+                found.push(content);
             }
-            Ok(found)
+            Ok(Ok(found))
         };
-        Ok(self.database.transact(work).await?)
+        self.database.transact(work).await?
     }
 
     /// The content of a reference by its whole hash; none if there is none that can be read.
@@ -292,14 +307,6 @@ impl References {
             Ok(Imported { row, new })
         };
         Ok(self.database.transact(work).await?)
-    }
-
-    async fn content(&self, name: &str) -> Result<Reference> {
-        self.with(name, |t, row| {
-            let content = content_of(t, &row.hash)?;
-            Ok(content.ok_or(KeptError::Unreadable(row.hash)))
-        })
-        .await
     }
 
     /// Works on the one reference whose hash begins so.

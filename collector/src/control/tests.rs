@@ -1,7 +1,7 @@
 //! References of scripted lanes: made, pinned, retired, sent through files, compared.
 
 use fathomline_queries::{
-    drift::{Level, Policy},
+    drift::{Level, Policy, Reference},
     rows::VerdictRow,
 };
 use fathomline_wire::names;
@@ -314,4 +314,42 @@ async fn two_references_are_compared_and_names_that_are_none_are_refused() {
         let error = kept.show(name).await.unwrap_err().to_string();
         assert!(error.contains(needle), "{error} lacks {needle}");
     }
+}
+
+#[tokio::test]
+async fn a_reference_in_force_that_cannot_be_read_is_named_and_not_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control(folder.path());
+    let kept = control.references();
+    let made = control.create(&span("tiny", 0, 40), "admin").await.unwrap();
+    let hash = made.references[0].hash.clone();
+    let mut hashes: Vec<_> = made.references.into_iter().map(|row| row.hash).collect();
+    hashes.sort();
+    let mut found: Vec<_> = kept
+        .in_force()
+        .await
+        .unwrap()
+        .iter()
+        .map(Reference::hash)
+        .collect();
+    found.sort();
+    assert_eq!(found, hashes);
+    let damaged = hash.clone();
+    let damage = move |t: &Transaction<'_>| {
+        let sql = "UPDATE kept_references SET body = x'07' WHERE hash = ?1";
+        Ok(t.execute(sql, [damaged])?)
+    };
+    assert_eq!(control.database.transact(damage).await.unwrap(), 1);
+    for error in [
+        kept.in_force().await.unwrap_err().to_string(),
+        kept.content(&hash[..8]).await.unwrap_err().to_string(),
+    ] {
+        let says = format!("the reference {hash} cannot be read");
+        assert!(
+            error.starts_with(&says) && error.ends_with("make a new one"),
+            "{error}"
+        );
+    }
+    control.create(&span("tiny", 0, 50), "admin").await.unwrap();
+    assert_eq!(kept.in_force().await.unwrap().len(), 2, "the new one helps");
 }

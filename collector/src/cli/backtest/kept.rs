@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use fathomline_collector::references::References;
 use fathomline_queries::drift::{Level, Reference, SeriesKey};
+use futures::future::try_join_all;
 
 use super::Backtesting;
-
-/// As many references as one list has.
-const LISTED: u32 = 1_000;
 
 /// References by their series.
 pub(super) type Kept = BTreeMap<SeriesKey, Reference>;
@@ -21,20 +19,14 @@ pub(super) async fn chosen(asked: &Backtesting) -> anyhow::Result<Option<Kept>> 
         return Ok(None);
     }
     let references = References::open(&asked.data)?;
-    let names = if asked.in_force {
-        let listed = references.list(LISTED).await?.into_iter();
-        let in_force = listed.filter(|listed| listed.row.in_force_since_us.is_some());
-        in_force.map(|listed| listed.row.hash).collect()
+    let found = if asked.in_force {
+        references.in_force().await?
     } else {
-        asked.references.clone()
+        let named = asked.references.iter();
+        try_join_all(named.map(|name| references.content(name))).await?
     };
     let mut kept = Kept::new();
-    for name in names {
-        let shown = references.show(&name).await?;
-        let hash = shown.row.hash;
-        let content = shown.content;
-        let reference =
-            content.with_context(|| format!("reference {hash} cannot be read; make a new one"))?;
+    for reference in found {
         if reference.level() != Level::Variant {
             continue;
         }
