@@ -2,11 +2,13 @@
 
 mod backtest;
 mod device;
+mod judging;
 mod keeping;
 mod power;
 mod reference;
 mod serve;
 mod sql;
+mod stored;
 mod token;
 
 use std::process::ExitCode;

@@ -14,10 +14,10 @@ use chrono::{DateTime, SecondsFormat};
 pub const SECOND_US: i64 = 1_000_000;
 
 /// Microseconds of one hour.
-pub(crate) const HOUR_US: i64 = 3600 * SECOND_US;
+pub const HOUR_US: i64 = 3600 * SECOND_US;
 
 /// Microseconds of one day.
-pub(crate) const DAY_US: i64 = 24 * HOUR_US;
+pub const DAY_US: i64 = 24 * HOUR_US;
 
 /// Says what time it is.
 pub trait Clock: Send + Sync {

@@ -11,23 +11,25 @@ mod report;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
-use fathomline_collector::JUDGED_METRICS;
+use fathomline_collector::{
+    JUDGED_METRICS,
+    clock::{DAY_US, SECOND_US},
+};
 use fathomline_queries::{
-    committed,
     drift::{Backtest, Judge, Lane, Policy, Reference, Rule, SeriesKey},
-    engine::{Engine, EngineLimits},
-    lanes,
-    published::{MIN_DEVICES, Publication},
     series::Span,
 };
 use report::Line;
 
-use super::keeping::{Shape, list, remark};
+use super::{
+    judging::Judging,
+    keeping::{Shape, list, remark},
+    stored::{Stored, ask},
+};
 
-const DAY_US: i64 = 86_400_000_000;
-const MINUTE_US: i64 = 60_000_000;
+const MINUTE_US: i64 = 60 * SECOND_US;
 
 #[derive(Debug, Args)]
 pub(crate) struct Backtesting {
@@ -52,7 +54,7 @@ pub(crate) struct Backtesting {
         conflicts_with = "reference_minutes"
     )]
     references: Vec<String>,
-    /// How to judge.
+    /// How to judge; budgets of false pages are for qx.
     #[arg(long, value_enum, default_value_t = How::Qx)]
     rule: How,
     /// Where the rule pages; its usual limit unless given. Not for qx.
@@ -61,13 +63,8 @@ pub(crate) struct Backtesting {
     /// Lanes that a rule takes together: 60 lanes of a minute are an hour. Not for qx.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
     lanes: u32,
-    /// Series that share the budget of false pages. For qx.
-    #[arg(long, default_value_t = Policy::default().series_budget,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    series_budget: u32,
-    /// False pages in 30 days, over all series. For qx.
-    #[arg(long, default_value_t = Policy::default().false_pages_per_30_days)]
-    false_pages_per_30_days: f64,
+    #[command(flatten)]
+    judging: Judging,
     /// Only this metric; may be given several times. What is judged by default unless given.
     #[arg(long = "metric", value_name = "NAME")]
     metrics: Vec<String>,
@@ -77,9 +74,6 @@ pub(crate) struct Backtesting {
     /// Only this class of devices.
     #[arg(long)]
     device_class: Option<String>,
-    /// Devices that outputs are told of.
-    #[arg(long, value_name = "NUMBER", default_value_t = MIN_DEVICES)]
-    min_devices: u32,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Shape::Table)]
     format: Shape,
@@ -102,14 +96,6 @@ enum How {
     Wasserstein,
 }
 
-/// What is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) lane_us: i64,
-    pub(super) first_us: i64,
-    pub(super) last_us: i64,
-}
-
 /// A series between its past and its test.
 struct Course {
     /// Lanes that ended later are judged.
@@ -129,26 +115,17 @@ impl Backtesting {
                 self.limit
             );
         }
-        if !(self.false_pages_per_30_days.is_finite() && self.false_pages_per_30_days > 0.0) {
-            bail!("cannot use --false-pages-per-30-days: write a number above 0");
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let lines = runtime.block_on(self.lines())?;
+        self.judging.check()?;
+        let lines = ask(self.lines())?;
         list(&lines, self.format)?;
         let judged = lines.iter().any(|line| line.judged > line.undecided);
         Ok(ExitCode::from(if judged { 0 } else { 3 }))
     }
 
     async fn lines(&self) -> anyhow::Result<Vec<Line>> {
-        // Judging reads what is stored; what is told of it is as published.
-        let stored = Publication::everything();
-        let engine = committed::open(&self.data, EngineLimits::default(), stored).await?;
-        let stored = stored_lanes(&engine).await?;
-        let from_us =
-            (stored.last_us - i64::from(self.days) * DAY_US).max(stored.first_us - stored.lane_us);
-        let until_us = self.reference_until(from_us, stored);
+        let stored = Stored::open(&self.data).await?;
+        let from_us = stored.newest_from_us(i64::from(self.days) * DAY_US);
+        let until_us = self.reference_until(from_us, &stored);
         let judge = self.judge(stored.lane_us);
         let kept = kept::chosen(self).await?;
         let against = match &kept {
@@ -161,14 +138,8 @@ impl Backtesting {
             stored.lane_us / 1_000_000,
         ));
         let mut courses: BTreeMap<SeriesKey, Course> = BTreeMap::new();
-        let mut day_us = from_us;
-        while day_us < stored.last_us {
-            let span = Span {
-                width_us: stored.lane_us,
-                from_us: day_us,
-                to_us: (day_us + DAY_US).min(stored.last_us),
-            };
-            for (key, lane) in self.read(&engine, span).await? {
+        for span in stored.spans(from_us, DAY_US) {
+            for (key, lane) in self.read(&stored, span).await? {
                 let begin = || match &kept {
                     Some(kept) => Course::against(kept.get(&key), stored.lane_us, &judge),
                     None => Course::until(until_us),
@@ -176,20 +147,18 @@ impl Backtesting {
                 let course = courses.entry(key.clone()).or_insert_with(begin);
                 course.take(&key, lane, &judge);
             }
-            day_us = span.to_us;
         }
         let line = |(key, course)| self.line(key, course);
         Ok(courses.into_iter().map(line).collect())
     }
 
-    async fn read(&self, engine: &Engine, span: Span) -> anyhow::Result<Vec<(SeriesKey, Lane)>> {
+    async fn read(&self, stored: &Stored, span: Span) -> anyhow::Result<Vec<(SeriesKey, Lane)>> {
         let metrics: Vec<&str> = if self.metrics.is_empty() {
             JUDGED_METRICS.to_vec()
         } else {
             self.metrics.iter().map(String::as_str).collect()
         };
-        let found = lanes::closed(engine, span, &metrics).await?;
-        let found = found.into_iter().map(lanes::SeriesLane::keyed);
+        let found = stored.lanes(span, &metrics).await?;
         Ok(found.filter(|(key, _)| self.wants(key)).collect())
     }
 
@@ -199,7 +168,7 @@ impl Backtesting {
     }
 
     /// End of the reference's span: a whole number of lanes.
-    fn reference_until(&self, from_us: i64, stored: Stored) -> i64 {
+    fn reference_until(&self, from_us: i64, stored: &Stored) -> i64 {
         let span_us = match self.reference_minutes {
             Some(minutes) => i64::from(minutes) * MINUTE_US,
             None => (stored.last_us - from_us) / 4,
@@ -208,12 +177,7 @@ impl Backtesting {
     }
 
     fn judge(&self, lane_us: i64) -> Judge {
-        let policy = Policy {
-            lane_us,
-            series_budget: self.series_budget,
-            false_pages_per_30_days: self.false_pages_per_30_days,
-            ..Policy::default()
-        };
+        let policy = self.judging.policy(lane_us);
         let Some(rule) = self.rule.fixed() else {
             return Judge::Detector(policy);
         };
@@ -227,7 +191,7 @@ impl Backtesting {
 
     fn line(&self, key: SeriesKey, course: Course) -> Line {
         match course.test {
-            Some(Ok(test)) => Line::of(&key, test.end(), self.min_devices),
+            Some(Ok(test)) => Line::of(&key, test.end(), self.judging.min_devices),
             Some(Err(shortfall)) => Line::without(&key, shortfall),
             None => Line::without(
                 &key,
@@ -303,22 +267,4 @@ impl Course {
             test.fold(&lane);
         }
     }
-}
-
-/// How wide lanes are and which there are. Where the width was changed, the newest counts.
-pub(super) async fn stored_lanes(engine: &Engine) -> anyhow::Result<Stored> {
-    let sql = "SELECT width_us, CAST(min(time) AS BIGINT), CAST(max(time) AS BIGINT) AS last
-               FROM rollups GROUP BY width_us ORDER BY last DESC LIMIT 1";
-    let answer = engine.query_outside(sql).await?;
-    let row = answer.rows.first();
-    let row =
-        row.context("there are no committed lanes yet; a collector commits them each minute")?;
-    let number = |at: usize| row.get(at).and_then(serde_json::Value::as_i64);
-    let numbers = number(0).zip(number(1)).zip(number(2));
-    let ((lane_us, first_us), last_us) = numbers.context("cannot tell which lanes there are")?;
-    Ok(Stored {
-        lane_us,
-        first_us,
-        last_us,
-    })
 }

@@ -6,26 +6,23 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-use anyhow::bail;
 use clap::Args;
-use fathomline_collector::{JUDGED_METRICS, references::References};
+use fathomline_collector::{
+    JUDGED_METRICS,
+    clock::{DAY_US, HOUR_US},
+    references::References,
+};
 use fathomline_queries::{
-    committed,
-    drift::{DEVICES_REPORTING, Detectable, Direction, Level, Policy, Power, Reference, SeriesKey},
-    engine::EngineLimits,
-    lanes,
-    published::{self, MIN_DEVICES, Publication},
-    series::Span,
+    drift::{DEVICES_REPORTING, Detectable, Direction, Level, Power, Reference, SeriesKey},
+    published,
 };
 use serde::Serialize;
 
 use super::{
-    backtest::stored_lanes,
+    judging::Judging,
     keeping::{Listed, Shape, list, remark},
+    stored::{Stored, ask},
 };
-
-const HOUR_US: i64 = 3_600_000_000;
-const DAY_US: i64 = 24 * HOUR_US;
 
 #[derive(Debug, Args)]
 pub(crate) struct Asking {
@@ -35,16 +32,8 @@ pub(crate) struct Asking {
     /// Hours before the last stored lane whose traffic counts as current.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=720))]
     hours: u16,
-    /// Series that share the budget of false pages.
-    #[arg(long, default_value_t = Policy::default().series_budget,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    series_budget: u32,
-    /// False pages in 30 days, over all series.
-    #[arg(long, default_value_t = Policy::default().false_pages_per_30_days)]
-    false_pages_per_30_days: f64,
-    /// Devices that outputs are told of.
-    #[arg(long, value_name = "NUMBER", default_value_t = MIN_DEVICES)]
-    min_devices: u32,
+    #[command(flatten)]
+    judging: Judging,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Shape::Table)]
     format: Shape,
@@ -70,13 +59,8 @@ struct Line {
 
 impl Asking {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        if !(self.false_pages_per_30_days.is_finite() && self.false_pages_per_30_days > 0.0) {
-            bail!("cannot use --false-pages-per-30-days: write a number above 0");
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let lines = runtime.block_on(self.lines())?;
+        self.judging.check()?;
+        let lines = ask(self.lines())?;
         if lines.is_empty() {
             remark(
                 "no series has a reference in force; make one with `fathomline reference create`",
@@ -102,24 +86,13 @@ impl Asking {
 
     /// Records a lane of every series, lanes without any included.
     async fn traffic(&self) -> anyhow::Result<BTreeMap<SeriesKey, f64>> {
-        let stored = Publication::everything();
-        let engine = committed::open(&self.data, EngineLimits::default(), stored).await?;
-        let stored = stored_lanes(&engine).await?;
-        let first_us = stored.first_us - stored.lane_us;
-        let from_us = (stored.last_us - i64::from(self.hours) * HOUR_US).max(first_us);
+        let stored = Stored::open(&self.data).await?;
+        let from_us = stored.newest_from_us(i64::from(self.hours) * HOUR_US);
         let mut counts: BTreeMap<SeriesKey, f64> = BTreeMap::new();
-        let mut hour_us = from_us;
-        while hour_us < stored.last_us {
-            let span = Span {
-                width_us: stored.lane_us,
-                from_us: hour_us,
-                to_us: (hour_us + HOUR_US).min(stored.last_us),
-            };
-            for lane in lanes::closed(&engine, span, &JUDGED_METRICS).await? {
-                let (key, lane) = lane.keyed();
+        for span in stored.spans(from_us, HOUR_US) {
+            for (key, lane) in stored.lanes(span, &JUDGED_METRICS).await? {
                 *counts.entry(key).or_default() += lane.count as f64;
             }
-            hour_us = span.to_us;
         }
         let lanes = ((stored.last_us - from_us) / stored.lane_us).max(1) as f64;
         counts.values_mut().for_each(|count| *count /= lanes);
@@ -127,15 +100,11 @@ impl Asking {
     }
 
     fn line(&self, reference: &Reference, per_lane: f64) -> Line {
-        let policy = Policy {
-            lane_us: reference.lane_us(),
-            series_budget: self.series_budget,
-            false_pages_per_30_days: self.false_pages_per_30_days,
-            ..Policy::default()
-        };
+        let policy = self.judging.policy(reference.lane_us());
         let key = reference.key();
         let power = Power::of(reference, &policy, per_lane);
-        let told = published::shows(self.min_devices, &key.metric, reference.devices());
+        let min_devices = self.judging.min_devices;
+        let told = published::shows(min_devices, &key.metric, reference.devices());
         let shortfall = if !told {
             Some(format!("not told of {} devices", reference.devices()))
         } else if per_lane <= 0.0 && key.metric != DEVICES_REPORTING {

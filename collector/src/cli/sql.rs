@@ -20,6 +20,8 @@ use fathomline_queries::{
 };
 use serde_json::{Value, json};
 
+use super::stored;
+
 /// Longer than the collector's own deadline, so that its answer comes first.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -61,10 +63,7 @@ enum Format {
 
 impl Sql {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        let answer = runtime.block_on(self.answer())?;
+        let answer = stored::ask(self.answer())?;
         let mut out = io::stdout().lock();
         let printed = match self.format {
             Format::Table => table::write(&mut out, &answer),

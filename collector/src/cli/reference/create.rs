@@ -14,7 +14,10 @@ use fathomline_collector::{
 use fathomline_queries::{drift::Level, stats::Season};
 
 use super::{
-    super::keeping::{Folder, Shape, list, remark},
+    super::{
+        keeping::{Folder, Shape, list, remark},
+        stored::ask,
+    },
     COMMAND_LINE,
 };
 
@@ -74,16 +77,13 @@ impl Create {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.config.as_deref())?;
         remark("committed rows only; what waits in the collector's log is not seen");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
         let request = self.request();
         let folder = self.folder.path();
         let created = create_in(folder, &config, &request, COMMAND_LINE);
         let CreateAnswer {
             references,
             shortfalls,
-        } = runtime.block_on(created)?;
+        } = ask(created)?;
         for missing in shortfalls {
             remark(&format!(
                 "no reference of {}: {}",
