@@ -162,21 +162,7 @@ async fn without_a_reference_a_series_is_undecided_and_says_what_to_do() {
         [],
         "judging begins with the next lane"
     );
-    // Twenty lanes later.
-    let later = Bench {
-        parts: Parts {
-            clock: Arc::new(MovedClock::at((UNTIL + 22) * LANE_US)),
-            lanes: Arc::new(ScriptedLanes {
-                until: UNTIL + 20,
-                shift_after: UNTIL,
-                factor: 2.0,
-            }),
-            ..bench.parts.clone()
-        },
-        ..bench
-    };
-    tick_until_done(&mut later.watcher()).await;
-    let verdicts = later.verdicts().await;
+    let verdicts = twenty_lanes_later(bench).await;
     assert_eq!(verdicts.len(), 2, "once a series, not once a lane");
     for verdict in verdicts {
         assert_eq!(verdict.state, "undecided");
