@@ -220,6 +220,13 @@ struct Rooms {
     eraser: Eraser,
 }
 
+fn watch_settings(config: &Config, http: SocketAddr) -> WatchSettings {
+    WatchSettings {
+        dashboard_url: Some(public_url(config, http)),
+        ..config.watch.clone()
+    }
+}
+
 impl Rooms {
     async fn open(
         config: &Config,
@@ -239,10 +246,7 @@ impl Rooms {
         let opened = open_store(folder, config, &database, observer).await?;
         let (stored, engine) = engines(opened.lake, config, &clock)?;
         let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(stored));
-        let settings = WatchSettings {
-            dashboard_url: Some(public_url(config, http)),
-            ..config.watch.clone()
-        };
+        let settings = watch_settings(config, http);
         let control = Control::new(
             database.clone(),
             Arc::clone(&lanes),

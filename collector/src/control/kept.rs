@@ -332,8 +332,8 @@ impl References {
     }
 }
 
-/// What is kept under a whole hash; none if there is nothing, or something that is not what the hash
-/// names.
+/// What is kept under a whole hash; none if there is nothing, or something that is not what the
+/// hash names.
 pub(crate) fn content_of(
     transaction: &Transaction<'_>,
     hash: &str,

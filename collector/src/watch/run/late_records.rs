@@ -54,7 +54,7 @@ async fn last_verdicts(bench: &Bench) -> Vec<VerdictRow> {
 }
 
 async fn detectors(bench: &Bench) -> Vec<Checkpoint> {
-    let read = bench.parts.database.transact(|t| detectors::all(t));
+    let read = bench.parts.database.transact(detectors::all);
     read.await.unwrap()
 }
 
@@ -106,7 +106,7 @@ async fn a_late_lane_makes_a_revision_beside_what_was_said_and_touches_no_other_
     assert_eq!(of(42), None, "nothing came for it, or before");
     assert_eq!(last_verdicts(&bench).await, on_time(1.0).await.0);
     assert_eq!(detectors(&bench).await.len(), 2);
-    let current = bench.parts.database.transact(|t| verdicts::current(t));
+    let current = bench.parts.database.transact(verdicts::current);
     for (_, row) in current.await.unwrap() {
         assert_eq!(row.time, UNTIL * LANE_US, "no lane of the past is current");
     }
