@@ -24,6 +24,9 @@ macro_rules! question {
 
 /// Lanes that closed, of every series.
 pub(crate) const LANES: Question = question!("lanes", ["width_us", "from", "to", "metrics"]);
+/// How much each of them holds.
+pub(crate) const LANE_COUNTS: Question =
+    question!("lane_counts", ["width_us", "from", "to", "metrics"]);
 /// One line a cohort for the fleet page.
 pub(crate) const FLEET_OVERVIEW: Question = question!("fleet_overview", ["width_us", "from", "to"]);
 /// What a series looked like over a span.
@@ -103,8 +106,9 @@ pub(crate) const COHORT_SPAN: Question = question!("cohort_span", ["from", "to"]
 pub(crate) const COHORT_DAY: Question = question!("cohort_day", ["from", "to"]);
 
 /// Every question.
-pub const QUESTIONS: [Question; 17] = [
+pub const QUESTIONS: [Question; 18] = [
     LANES,
+    LANE_COUNTS,
     FLEET_OVERVIEW,
     SERIES_SPAN,
     SERIES_TREND,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::record_batch::RecordBatch;
 use fathomline_queries::{
-    drift::{self, DEVICES_REPORTING},
+    drift::{self, DEVICES_REPORTING, SeriesKey},
     engine::Engine,
     lanes::{
         self,
@@ -18,21 +18,25 @@ use fathomline_queries::{
 
 use super::{
     forward::{ControlRows, RowsError},
-    lanes::{Asked, AskedParts, LaneSource, LanesError, SeriesLanes},
+    lanes::{Asked, AskedParts, LaneCounts, LaneSource, LanesError, SeriesLanes},
 };
 use crate::store::ControlTables;
 
 /// Lanes of one view of the stored rollups.
 pub(crate) struct EngineLanes(pub(crate) Arc<Engine>);
 
+fn span_of(asked: Asked<'_>) -> series::Span {
+    series::Span {
+        width_us: asked.lane_us,
+        from_us: asked.span.from_us,
+        to_us: asked.span.to_us,
+    }
+}
+
 #[async_trait]
 impl LaneSource for EngineLanes {
     async fn lanes(&self, asked: Asked<'_>) -> Result<SeriesLanes, LanesError> {
-        let span = series::Span {
-            width_us: asked.lane_us,
-            from_us: asked.span.from_us,
-            to_us: asked.span.to_us,
-        };
+        let span = span_of(asked);
         let metrics = asked.metrics.iter().map(String::as_str);
         let (counted, metrics): (Vec<&str>, Vec<&str>) =
             metrics.partition(|metric| *metric == DEVICES_REPORTING);
@@ -45,6 +49,27 @@ impl LaneSource for EngineLanes {
             found.append(&mut drift::devices_reporting(&found));
         }
         Ok(found)
+    }
+
+    async fn counts(&self, asked: Asked<'_>) -> Result<LaneCounts, LanesError> {
+        let metrics = asked.metrics.iter().map(String::as_str);
+        let (reporting, metrics): (Vec<&str>, Vec<&str>) =
+            metrics.partition(|metric| *metric == DEVICES_REPORTING);
+        let mut counts = LaneCounts::new();
+        for lane in lanes::counted(&self.0, span_of(asked), &metrics).await? {
+            if !reporting.is_empty() {
+                let cohort = SeriesKey {
+                    metric: DEVICES_REPORTING.to_owned(),
+                    ..lane.key.clone()
+                };
+                let most = counts.entry(cohort).or_default();
+                let most = most.entry(lane.end_us).or_default();
+                *most = (*most).max(i64::try_from(lane.devices)?);
+            }
+            let of = counts.entry(lane.key).or_default();
+            of.insert(lane.end_us, i64::try_from(lane.count)?);
+        }
+        Ok(counts)
     }
 
     async fn parts(&self, asked: AskedParts<'_>) -> Result<SeriesParts, LanesError> {

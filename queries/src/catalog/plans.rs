@@ -31,7 +31,7 @@ use crate::{engine::bench, examples::delta_table, lanes::texts, row::timestamp, 
 type Read = (&'static str, &'static [i64], usize);
 
 /// A question by the path of its file, and its scans in the order of their tables.
-const READS: [(&str, &[Read]); 21] = [
+const READS: [(&str, &[Read]); 22] = [
     (
         "queries/sql/built.sql",
         &[("rollup_days", &[0], 2), ("rollup_hours", &[0], 2)],
@@ -45,6 +45,7 @@ const READS: [(&str, &[Read]); 21] = [
     ),
     ("queries/sql/events.sql", &[("events", &[0], 2)]),
     ("queries/sql/fleet_overview.sql", &[("rollups", &[0], 2)]),
+    ("queries/sql/lane_counts.sql", &[("rollups", &[0], 1)]),
     ("queries/sql/lanes.sql", &[("rollups", &[0], 1)]),
     (
         "queries/sql/parts.sql",

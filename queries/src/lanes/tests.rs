@@ -114,3 +114,29 @@ async fn other_metrics_and_widths_are_left_out() {
         []
     );
 }
+
+#[tokio::test]
+async fn counts_without_histograms_are_those_of_the_lanes() {
+    let reasons = [("a", "stop"), ("b", "stop"), ("b", "error")];
+    let reasons = reasons.map(|(device, reason)| counter(device, 1, OUTPUT_FINISH, reason));
+    let rows = [
+        distribution("a", 1, &[1.0, 2.0]),
+        distribution("b", 2, &[3.0]),
+        distribution("a", 3 * LANE_US, &[4.0]),
+    ];
+    let engine = engine_over(&rows, &reasons);
+    let metrics = [OUTPUT_FINISH, OUTPUT_SURPRISAL];
+    let lanes = closed(&engine, all(), &metrics).await.unwrap();
+    let expected = lanes.into_iter().map(|lane| {
+        let (key, lane) = lane.keyed();
+        LaneCount {
+            key,
+            end_us: lane.end_us,
+            count: lane.count,
+            devices: lane.devices,
+        }
+    });
+    let expected: Vec<LaneCount> = expected.collect();
+    assert_eq!(expected.len(), 3);
+    assert_eq!(counted(&engine, all(), &metrics).await.unwrap(), expected);
+}
