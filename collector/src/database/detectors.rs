@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::Result;
 use crate::alert::state::{Alert, AlertState};
@@ -28,17 +28,20 @@ pub(crate) fn all(transaction: &Transaction<'_>) -> Result<Vec<Checkpoint>> {
     let sql = "SELECT series, reference, policy, state, began_us, folded_until_us
                FROM detectors ORDER BY series";
     let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map([], |row| {
-        Ok(Checkpoint {
-            series: row.get("series")?,
-            reference: row.get("reference")?,
-            policy: row.get("policy")?,
-            state: row.get("state")?,
-            began_us: row.get("began_us")?,
-            folded_until_us: row.get("folded_until_us")?,
-        })
-    })?;
+    let rows = statement.query_map([], checkpoint)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A checkpoint from any table that keeps some.
+pub(super) fn checkpoint(row: &Row<'_>) -> rusqlite::Result<Checkpoint> {
+    Ok(Checkpoint {
+        series: row.get("series")?,
+        reference: row.get("reference")?,
+        policy: row.get("policy")?,
+        state: row.get("state")?,
+        began_us: row.get("began_us")?,
+        folded_until_us: row.get("folded_until_us")?,
+    })
 }
 
 /// Replaces a series' checkpoint.

@@ -1,9 +1,12 @@
 //! Where each detector stood at the last full hours, for folding again what came late. In: the
 //! checkpoints of a tick in which an hour ends. Out: the newest from before a lane.
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::{Result, detectors::Checkpoint};
+use super::{
+    Result,
+    detectors::{self, Checkpoint},
+};
 use crate::clock::{DAY_US, HOUR_US};
 
 /// Records that are later than this are stored and not judged any more.
@@ -38,7 +41,7 @@ pub(crate) fn newest(
                FROM detector_snapshots WHERE series = ?1 AND folded_until_us <= ?2
                ORDER BY folded_until_us DESC LIMIT 1";
     let mut statement = transaction.prepare_cached(sql)?;
-    let found = statement.query_row((series, until_us), from_row);
+    let found = statement.query_row((series, until_us), detectors::checkpoint);
     Ok(found.optional()?)
 }
 
@@ -60,17 +63,6 @@ pub(crate) fn forget(transaction: &Transaction<'_>, until_us: i64) -> Result<()>
     let sql = "DELETE FROM detector_snapshots WHERE folded_until_us < ?1";
     transaction.prepare_cached(sql)?.execute([until_us])?;
     Ok(())
-}
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Checkpoint> {
-    Ok(Checkpoint {
-        series: row.get("series")?,
-        reference: row.get("reference")?,
-        policy: row.get("policy")?,
-        state: row.get("state")?,
-        began_us: row.get("began_us")?,
-        folded_until_us: row.get("folded_until_us")?,
-    })
 }
 
 #[cfg(test)]
