@@ -3,13 +3,13 @@
 
 /// One file of `sql/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// File name without its ending.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What the file holds.
-    pub sql: &'static str,
+    pub(crate) sql: &'static str,
     /// Names of its parameters, without the dollar sign.
-    pub parameters: &'static [&'static str],
+    pub(crate) parameters: &'static [&'static str],
 }
 
 macro_rules! question {
@@ -92,6 +92,29 @@ pub(crate) const PARTS: Question = question!("parts", ["from", "to", "metrics", 
 pub(crate) const PARTS_HOURS: Question =
     question!("parts_hours", ["from", "to", "metrics", "models"]);
 
+/// Which versions reported.
+pub(crate) const ROLLOUT_VERSIONS: Question =
+    question!("rollout_versions", ["width_us", "from", "to"]);
+/// Which devices ran which of two versions.
+pub(crate) const ROLLOUT_DEVICES: Question = question!(
+    "rollout_devices",
+    ["from", "to", "service", "model", "versions", "metrics"]
+);
+/// What two versions did at the same time.
+pub(crate) const ROLLOUT_WINDOWS: Question = question!(
+    "rollout_windows",
+    [
+        "width_us", "step", "from", "to", "service", "model", "versions", "metrics"
+    ]
+);
+/// What two groups of devices did with the same version.
+pub(crate) const ROLLOUT_HALVES: Question = question!(
+    "rollout_halves",
+    [
+        "step", "from", "to", "service", "model", "version", "group", "metrics"
+    ]
+);
+
 /// One hour of devices, from what they measured.
 pub(crate) const DEVICE_HOUR: Question = question!("device_hour", ["from", "to"]);
 /// One hour of devices, from what they counted.
@@ -106,7 +129,8 @@ pub(crate) const COHORT_SPAN: Question = question!("cohort_span", ["from", "to"]
 pub(crate) const COHORT_DAY: Question = question!("cohort_day", ["from", "to"]);
 
 /// Every question.
-pub const QUESTIONS: [Question; 18] = [
+#[cfg(test)]
+const QUESTIONS: [Question; 22] = [
     LANES,
     LANE_COUNTS,
     FLEET_OVERVIEW,
@@ -119,6 +143,10 @@ pub const QUESTIONS: [Question; 18] = [
     EVENTS,
     PARTS,
     PARTS_HOURS,
+    ROLLOUT_VERSIONS,
+    ROLLOUT_DEVICES,
+    ROLLOUT_WINDOWS,
+    ROLLOUT_HALVES,
     DEVICE_HOUR,
     DEVICE_HOUR_COUNTS,
     SITE_HOUR,

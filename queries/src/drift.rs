@@ -62,4 +62,5 @@ pub use reporting::{DEVICES_REPORTING, devices_reporting, nobody_reporting};
 pub use rule::{Rule, ks_p};
 pub use series::{Level, SeriesKey};
 pub use stream::Stream;
+pub(crate) use stream::{above, snap};
 pub use verdict::{Direction, Distances, Leading, Verdict, VerdictState, Wide};

@@ -198,7 +198,7 @@ impl Engine {
     ///
     /// # Errors
     /// When a parameter is missing or of the wrong type, or a limit is reached.
-    pub fn ask<'a>(
+    pub(crate) fn ask<'a>(
         &'a self,
         question: &'a Question,
         parameters: Vec<(&'static str, ScalarValue)>,

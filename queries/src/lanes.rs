@@ -5,6 +5,7 @@
 //! sent nothing are absent: absence is no measurement.
 
 pub mod parts;
+pub mod rollout;
 
 use std::sync::Arc;
 

@@ -10,14 +10,15 @@
 //! | [`lake`] | one atomic view of committed and hot rows |
 //! | [`published`] | what of the stored rows may be shown |
 //! | [`engine`] | runs SQL over one view, reading only, bounded in time and memory |
-//! | [`catalog`] | the files of `sql/`, each one question |
-//! | [`lanes`] (with [`lanes::parts`], device by device), [`series`], [`fleet`], [`verdict`], [`event`] | typed answers, a module a noun |
+//! | `catalog` | the files of `sql/`, each one question |
+//! | [`lanes`] (with [`lanes::parts`], device by device, and [`lanes::rollout`], two versions at once), [`series`], [`fleet`], [`verdict`], [`event`] | typed answers, a module a noun |
 //! | [`committed`] | an engine over a data folder without its collector |
 //! | [`stats`] | pure mathematics of distributions and evidence |
 //! | [`drift`] | references, detectors and verdicts: pure folds over lanes |
+//! | [`gate`] | whether a new version may go on: promote, rollback or hold |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod catalog;
+mod catalog;
 pub mod committed;
 pub mod drift;
 pub mod engine;
@@ -26,6 +27,7 @@ pub mod event;
 mod examples;
 pub mod fleet;
 mod functions;
+pub mod gate;
 pub mod lake;
 pub mod lanes;
 pub mod published;

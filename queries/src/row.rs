@@ -73,6 +73,14 @@ impl Row<'_> {
         })
     }
 
+    /// True or false; false for null.
+    pub(crate) fn flag(self, name: &str) -> Read<bool> {
+        let column = self.column(name)?;
+        let flags = column.as_boolean_opt();
+        let flags = flags.ok_or_else(|| mismatch(name, column))?;
+        Ok(flags.is_valid(self.at) && flags.value(self.at))
+    }
+
     /// As [`Self::integer`], for what cannot be negative.
     pub(crate) fn count(self, name: &str) -> Read<u64> {
         let count = self.integer(name)?;

@@ -6,6 +6,7 @@
 //! | `bins.rs` | reference-quantile bins, two histograms on common buckets |
 //! | `distance.rs` | PSI, Jensen-Shannon, Hellinger, KS, Wasserstein, chi-square, Cramer's V |
 //! | `evidence.rs` | log e-values of exceedance shares, e-CUSUM, e-BH |
+//! | `ratio.rs` | log e-values of the ratio of two shares, design effects |
 //! | `season.rs` | expected shares by hour of day or week |
 //!
 //! `ln` and `exp` come from the pure-Rust `libm`, so that a score has the same bits everywhere.
@@ -13,6 +14,7 @@
 mod bins;
 mod distance;
 mod evidence;
+mod ratio;
 mod season;
 
 pub use bins::{Aligned, BINS, bin, bins_for, explicit_positions, reference_cuts};
@@ -24,4 +26,5 @@ pub use distance::{
 pub use evidence::{
     Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, e_bh, ln_mean, log_e_values,
 };
+pub use ratio::{Mixture, Pair, design_effect};
 pub use season::{Season, SeasonWindow, SeasonalShares};

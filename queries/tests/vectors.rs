@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fathomline_queries::stats::{
-    Accumulators, Aligned, Expectation, Season, SeasonWindow, bin, chi_square, e_bh,
+    Accumulators, Aligned, Expectation, Mixture, Pair, Season, SeasonWindow, bin, chi_square, e_bh,
     explicit_positions, hellinger, jensen_shannon, jensen_shannon_distance, ks, log_e_values, psi,
     psi_expected_of_noise, psi_expected_without_drift, reference_cuts, sliced_wasserstein,
     wasserstein,
@@ -285,5 +285,38 @@ fn the_reference_by_hour_of_the_week_agrees() {
         }
         close(learnt.overall.noise, &model["b"][stream], 1e-9);
         close(learnt.overall.tolerance, &model["tol"][stream], 1e-9);
+    }
+}
+
+#[test]
+fn evidence_on_ratios_agrees() {
+    for case in list(&vectors("sequential.json"), "canary") {
+        let column = |key: &str| counts(case, key);
+        let (events, records) = (column("xc"), column("nc"));
+        let (against, others) = (column("xb"), column("nb"));
+        let mut harm = Mixture::new(1.0, [1.1, 1.25, 1.5, 2.0, 4.0]);
+        let mut ok = Mixture::new(1.2, [1.1, 1.0, 0.9, 0.8]);
+        let (harms, oks) = (
+            floats(case, "ln_e_harm_r0_1"),
+            floats(case, "ln_e_ok_r0_1.2"),
+        );
+        for at in 0..events.len() {
+            let seen = Pair {
+                events: events[at] as f64,
+                records: records[at],
+                against_events: against[at] as f64,
+                against_records: others[at],
+            };
+            harm.add(&seen, 1.0);
+            ok.add(&seen, 1.0);
+            let close = |found: f64, expected: f64| (found - expected).abs() < 1e-8;
+            assert!(
+                close(harm.ln_e(), harms[at]),
+                "{} {}",
+                harm.ln_e(),
+                harms[at]
+            );
+            assert!(close(ok.ln_e(), oks[at]), "{} {}", ok.ln_e(), oks[at]);
+        }
     }
 }

@@ -31,7 +31,7 @@ use crate::{engine::bench, examples::delta_table, lanes::texts, row::timestamp, 
 type Read = (&'static str, &'static [i64], usize);
 
 /// A question by the path of its file, and its scans in the order of their tables.
-const READS: [(&str, &[Read]); 22] = [
+const READS: [(&str, &[Read]); 26] = [
     (
         "queries/sql/built.sql",
         &[("rollup_days", &[0], 2), ("rollup_hours", &[0], 2)],
@@ -52,6 +52,16 @@ const READS: [(&str, &[Read]); 22] = [
         &[("distributions", &[0], 1), ("measurements", &[0], 1)],
     ),
     ("queries/sql/parts_hours.sql", &[("device_hours", &[0], 1)]),
+    (
+        "queries/sql/rollout_devices.sql",
+        &[("distributions", &[0], 1), ("measurements", &[0], 1)],
+    ),
+    (
+        "queries/sql/rollout_halves.sql",
+        &[("distributions", &[0], 1), ("measurements", &[0], 1)],
+    ),
+    ("queries/sql/rollout_versions.sql", &[("rollups", &[0], 2)]),
+    ("queries/sql/rollout_windows.sql", &[("rollups", &[0], 1)]),
     ("queries/sql/series_span.sql", &[("rollups", &[0], 1)]),
     ("queries/sql/series_trend.sql", &[("rollups", &[0], 1)]),
     (
@@ -279,7 +289,7 @@ fn parameters(question: &Question) -> Vec<(&'static str, ScalarValue)> {
         "to" if long => timestamp((DAY + 2) * DAY_US - 1),
         "step" => ScalarValue::new_interval_mdn(0, 0, 3_600_000_000_000),
         "width_us" => ScalarValue::from(LANE_US),
-        "metrics" | "models" => texts(&["mine"]),
+        "metrics" | "models" | "versions" | "group" => texts(&["mine"]),
         "from" => timestamp(SPAN.0),
         "to" => timestamp(SPAN.1),
         _ => ScalarValue::from("mine"),

@@ -146,7 +146,7 @@ fn exceedances(histogram: &ExponentialHistogram) -> Vec<Stream> {
 /// How many values exceed a threshold: the fewest and the most that there can be. They are the
 /// same whole number where a bucket ends at the threshold, on every machine, and differ by what is
 /// in the bucket that the threshold cuts in two.
-fn above(histogram: &ExponentialHistogram, threshold: f64) -> (f64, f64) {
+pub(crate) fn above(histogram: &ExponentialHistogram, threshold: f64) -> (f64, f64) {
     let place = libm::log2(threshold) * libm::exp2(f64::from(histogram.scale));
     if !place.is_finite() {
         let between = histogram.count_above(threshold);
@@ -180,7 +180,7 @@ fn below_a_lump(histogram: &ExponentialHistogram) -> Option<Stream> {
 }
 
 /// The upper boundary of the bucket that holds `value`.
-fn snap(value: f64, scale: i32) -> f64 {
+pub(crate) fn snap(value: f64, scale: i32) -> f64 {
     if value > 0.0 {
         lower_bound(bucket_index(value, scale) + 1, scale)
     } else if value < 0.0 {
