@@ -2,8 +2,6 @@
 //! are sent for a past of some minutes, so every lane is closed and complete before it is judged:
 //! how fast this machine is decides nothing.
 
-use std::process::{Command, Stdio};
-
 use fathomline_wire::names;
 use serde_json::{Value, json};
 
@@ -11,9 +9,7 @@ use crate::harness::{
     clock::{eventually, until},
     fleet::{Fleet, LANE_US},
     house::{House, Settings},
-    program,
     sink::{Delivery, SECRET, Sink},
-    workspace,
 };
 
 /// Lanes of the reference; lanes that are judged against it.
@@ -235,28 +231,7 @@ fn delivered_once(sink: &Sink) {
         attempts.len() > 2,
         "refused deliveries were tried again: {attempts:?}"
     );
-    signature_is_good(&event);
-}
-
-fn signature_is_good(event: &Delivery) {
-    let Some(python) = program::python_with(&["standardwebhooks"]) else {
-        return;
-    };
-    let script = workspace::root().join("tests/foreign/verify_webhook.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let told = json!({ "secret": SECRET, "headers": event.headers, "body": event.body });
-    serde_json::to_writer(child.stdin.take().unwrap(), &told).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    event.is_signed_with(&[SECRET]);
 }
 
 fn since_is_near_the_shift(house: &House, kiosk: &Fleet) {

@@ -9,11 +9,13 @@ mod harness;
 
 // The product.
 mod access;
+mod alertmanager;
 mod bad_input;
 mod bridge;
 mod buckets;
 mod canary;
 mod crash;
+mod deliveries;
 mod demo;
 mod doors;
 mod drift;

@@ -8,28 +8,49 @@
 //! |---|---|
 //! | [`state`] | when a change of state is worth an event (pure) |
 //! | [`story`] | the event's body, and its id (pure) |
+//! | [`recipients`] | who asked for which events (pure) |
 //! | [`outbox`] | what is due, what becomes of it |
-//! | [`webhook`] | one signed POST |
+//! | [`sender`] | one POST |
+//! | [`shape`] | what a POST to each kind of endpoint holds |
+//! | [`fit`] | what of a long event is sent (pure) |
 //! | [`signature`] | Standard Webhooks signatures |
+//! | [`kept_file`] | secrets that change while we run |
 //! | [`address`] | which addresses are internal |
+//! | [`endpoint`] | an endpoint as it is configured |
+//! | [`trial`] | one test event |
+//! | [`desk`] | what operators see of deliveries, and do about them |
 
 pub(crate) mod address;
+pub(crate) mod desk;
+pub(crate) mod endpoint;
+pub(crate) mod fit;
+pub(crate) mod kept_file;
 pub(crate) mod outbox;
+pub(crate) mod recipients;
+pub(crate) mod sender;
+pub(crate) mod shape;
 pub(crate) mod signature;
 pub(crate) mod state;
 pub(crate) mod story;
-pub(crate) mod webhook;
+pub(crate) mod trial;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
 };
 
-use crate::{clock::Clock, database::Database, observe::Observer};
+use crate::{
+    clock::Clock,
+    database::{Database, endpoints},
+    observe::Observer,
+};
+use desk::Known;
+use endpoint::Endpoint;
 use outbox::Outbox;
-use webhook::Webhook;
+use recipients::Recipients;
+use sender::Sender;
 
 /// Without a wake-up an endpoint looks for due retries this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -62,16 +83,6 @@ impl Default for AlertSettings {
     }
 }
 
-/// One receiver of webhooks.
-#[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
-    /// Stable name; deliveries are listed under it.
-    pub(crate) name: String,
-    pub(crate) url: String,
-    /// File that holds the `whsec_` secret.
-    pub(crate) secret_file: PathBuf,
-}
-
 /// Why alerting cannot start. Later failures are attempts in the delivery log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AlertError {
@@ -79,10 +90,10 @@ pub(crate) enum AlertError {
     Url { endpoint: String, why: String },
     #[error("cannot use two alert endpoints called {0}: give each its own name")]
     Duplicate(String),
-    #[error("cannot read the secret of alert endpoint {endpoint}: {source}")]
-    Secret {
+    #[error("cannot use alert endpoint {endpoint}: {source}")]
+    Shape {
         endpoint: String,
-        source: signature::SecretError,
+        source: shape::ShapeError,
     },
     #[error("cannot start the webhook client: {0}")]
     Client(#[from] reqwest::Error),
@@ -95,6 +106,9 @@ pub(crate) enum AlertError {
 /// The endpoints, ready to be told.
 pub(crate) struct Alerts {
     outboxes: Vec<Outbox>,
+    recipients: Recipients,
+    known: Arc<[Known]>,
+    database: Database,
 }
 
 impl Alerts {
@@ -109,8 +123,8 @@ impl Alerts {
         if settings.retry.is_empty() {
             return Err(AlertError::Retry);
         }
-        let client = webhook::client(settings)?;
         let mut outboxes: Vec<Outbox> = Vec::new();
+        let mut known = Vec::new();
         for endpoint in &settings.endpoints {
             if outboxes
                 .iter()
@@ -118,22 +132,45 @@ impl Alerts {
             {
                 return Err(AlertError::Duplicate(endpoint.name.clone()));
             }
-            let webhook = Webhook::new(client.clone(), endpoint, settings.allow_internal)?;
-            let retry = settings.retry.clone();
+            let sender = Sender::new(endpoint, settings)?;
+            known.push(Known::new(endpoint, sender.url_digest()));
             outboxes.push(Outbox::new(
-                webhook,
+                sender,
                 database.clone(),
                 Arc::clone(clock),
-                retry,
+                settings.retry.clone(),
                 observer.clone(),
             ));
         }
-        Ok(Self { outboxes })
+        let recipients = settings.endpoints.iter().map(Endpoint::recipient);
+        Ok(Self {
+            outboxes,
+            recipients: Recipients::new(recipients.collect()),
+            known: known.into(),
+            database: database.clone(),
+        })
+    }
+
+    /// Who is told of what: whoever makes events asks it for whom to put letters.
+    pub(crate) fn recipients(&self) -> Recipients {
+        self.recipients.clone()
+    }
+
+    /// What is configured, for those who look.
+    pub(crate) fn known(&self) -> Arc<[Known]> {
+        Arc::clone(&self.known)
     }
 
     /// Delivers until `stop` turns true; an attempt under way is finished first. `wake` is notified
     /// when letters were added.
     pub(crate) async fn run(self, wake: Arc<Notify>, stop: watch::Receiver<bool>) {
+        let names = self.known.iter().map(|known| known.name.clone());
+        let names: Vec<String> = names.collect();
+        let forget =
+            move |t: &rusqlite::Transaction<'_>| endpoints::forget_firing_elsewhere(t, &names);
+        if let Err(error) = self.database.transact(forget).await {
+            tracing::error!(%error, "cannot forget alerts at endpoints that are gone");
+        }
         let mut endpoints = JoinSet::new();
         for outbox in self.outboxes {
             endpoints.spawn(deliver(outbox, Arc::clone(&wake), stop.clone()));
@@ -148,6 +185,9 @@ async fn deliver(outbox: Outbox, wake: Arc<Notify>, mut stop: watch::Receiver<bo
         let woken = wake.notified();
         if let Err(error) = outbox.deliver_due(&stop).await {
             tracing::error!(endpoint = outbox.endpoint(), %error, "cannot deliver webhooks");
+        }
+        if let Err(error) = outbox.repeat_due().await {
+            tracing::error!(endpoint = outbox.endpoint(), %error, "cannot repeat alerts");
         }
         tokio::select! {
             () = woken => {}

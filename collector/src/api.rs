@@ -4,6 +4,7 @@
 //! [`Refusal`]. Every route asks `access` for a role first. Never: decisions; those are made in
 //! `control`, `watch` and `alert`.
 
+mod deliveries;
 mod references;
 pub(crate) mod refusal;
 mod sql;
@@ -30,10 +31,11 @@ use crate::{
         Access, Role,
         credentials::{self, CredentialError},
     },
+    alert::desk::Desk,
     clock::{Clock as _, SystemClock},
     control::{Control, References},
     database::{
-        Database, DatabaseError, PAGE_ROWS_MAX, outbox,
+        Database, DatabaseError, PAGE_ROWS_MAX,
         verdicts::{self, Wanted},
     },
     observe::Observer,
@@ -52,6 +54,7 @@ pub(crate) struct ApiState {
     pub(crate) access: Arc<Access>,
     pub(crate) control: Arc<Control>,
     pub(crate) references: References,
+    pub(crate) desk: Desk,
     pub(crate) database: Database,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: StoreHealth,
@@ -63,8 +66,8 @@ pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/v1/sql", post(sql::answer))
         .merge(references::router())
+        .merge(deliveries::router())
         .route("/api/v1/verdicts", get(list_verdicts))
-        .route("/api/v1/deliveries", get(list_deliveries))
         .route("/api/v1/devices/erase", post(erase))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -147,20 +150,6 @@ async fn list_verdicts(
         .await?;
     let verdicts = rows.into_iter().map(VerdictJson::from).collect();
     Ok(Json(Verdicts { verdicts }))
-}
-
-async fn list_deliveries(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    page: Result<Query<Page>, QueryRejection>,
-) -> Result<Response, Refusal> {
-    state.access.require(&headers, Role::Viewer)?;
-    let limit = limit(page?.limit)?;
-    let deliveries = state
-        .database
-        .transact(move |t| outbox::list(t, limit))
-        .await?;
-    Ok(Json(json!({ "deliveries": deliveries })).into_response())
 }
 
 /// Ready means that windows are taken in and changing state can be read; doors open after the log

@@ -10,6 +10,7 @@ mod serve;
 mod sql;
 mod stored;
 mod token;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,9 @@ enum Command {
     /// Make, show, pin, compare and retire what series are held against.
     #[command(subcommand)]
     Reference(reference::Reference),
+    /// Try an endpoint, look at deliveries, send them again.
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
 }
 
 impl Cli {
@@ -55,6 +59,7 @@ impl Cli {
             Command::Token(token) => token.run(),
             Command::Device(device) => device.run(),
             Command::Reference(reference) => reference.run(),
+            Command::Webhook(webhook) => webhook.run(),
         };
         result.unwrap_or_else(|error| {
             complain(&error);

@@ -22,11 +22,11 @@ use crate::{
         limit::{self, Limit},
         origin::{self, HostRules},
     },
-    alert::{AlertSettings, Alerts},
+    alert::{Alerts, desk::Desk},
     api::{self, ApiState},
     clock::{Clock, SystemClock},
     config::Config,
-    control::Control,
+    control::{Control, References},
     database::{Database, erasures, references},
     doors::Doors,
     erasing::Erasing,
@@ -253,13 +253,10 @@ impl Rooms {
             Arc::clone(&clock),
             &settings,
         );
+        let desk = Desk::new(database.clone(), Arc::clone(&clock), alerts.known());
         let dashboard = Dashboard {
             engine: Arc::clone(&engine),
-            control: Arc::new(Pages {
-                access: Arc::clone(&access),
-                clock: Arc::clone(&clock),
-                references: control.references(),
-            }),
+            control: pages(&access, &clock, control.references(), &desk),
             lane_us: settings.cadence.lane_us,
             lateness_us: settings.cadence.lateness_us,
             otlp_url: format!("{}://{otlp_http}", scheme(config.otlp_tls.is_some())),
@@ -268,6 +265,7 @@ impl Rooms {
             access: Arc::clone(&access),
             references: control.references(),
             control: Arc::new(control),
+            desk,
             database: database.clone(),
             engine,
             store: opened.health,
@@ -283,7 +281,7 @@ impl Rooms {
             rows: Arc::new(opened.control),
             earliest: opened.earliest,
             clock,
-            endpoints: names(&config.alert),
+            recipients: alerts.recipients(),
             wake: Arc::clone(&wake),
             observer: observer.clone(),
         });
@@ -301,6 +299,21 @@ impl Rooms {
             eraser: opened.eraser,
         })
     }
+}
+
+/// What the pages ask.
+fn pages(
+    access: &Arc<Access>,
+    clock: &Arc<dyn Clock>,
+    references: References,
+    desk: &Desk,
+) -> Arc<Pages> {
+    Arc::new(Pages {
+        access: Arc::clone(access),
+        clock: Arc::clone(clock),
+        references,
+        desk: desk.clone(),
+    })
 }
 
 /// Lanes that a reference was made from are kept at least as long as it spans.
@@ -392,11 +405,6 @@ fn counted(router: Router, door: Door) -> Router {
 fn public_url(config: &Config, http: SocketAddr) -> String {
     let given = config.public_url.clone();
     given.unwrap_or_else(|| format!("{}://{http}", scheme(config.http_tls.is_some())))
-}
-
-fn names(alert: &AlertSettings) -> Vec<String> {
-    let endpoints = alert.endpoints.iter();
-    endpoints.map(|endpoint| endpoint.name.clone()).collect()
 }
 
 impl Running {

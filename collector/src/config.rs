@@ -4,6 +4,7 @@
 //! [`Config`], in which every value is usable. Unknown keys are errors: a misspelt limit that is
 //! silently ignored is no limit.
 
+mod alert;
 mod file;
 
 use std::{
@@ -15,12 +16,16 @@ use std::{
 use fathomline_queries::{drift::Policy, engine::EngineLimits, published};
 use fathomline_wire::names::NOISED;
 
-use self::file::{
-    RawAlert, RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawSql, RawUpkeep,
-};
+use self::file::{RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawSql, RawUpkeep};
 use crate::{
     access::Rules,
-    alert::{AlertSettings, Endpoint},
+    alert::{
+        AlertSettings,
+        endpoint::{Endpoint, EndpointUrl, Kind},
+        recipients::Pattern,
+        trial::{self, Trial, TrialError},
+    },
+    clock::{Clock as _, SystemClock},
     listener::{certificates::CertificateFiles, connections::ConnectionLimits},
     receiver::ReceiverLimits,
     store::{Limits, Place, Retention, StoreSettings, UpkeepSettings, erase::Erased},
@@ -93,6 +98,14 @@ pub enum ConfigError {
         /// Where and what.
         source: Box<toml::de::Error>,
     },
+    /// An endpoint that cannot be used so.
+    #[error("cannot use the alert endpoint {name:?}: {advice}")]
+    Endpoint {
+        /// Which one.
+        name: String,
+        /// What to write instead.
+        advice: String,
+    },
     /// A value is out of its range.
     #[error("cannot use {key} = {value}: {advice}")]
     Value {
@@ -147,9 +160,19 @@ impl Config {
         self.alert.allow_internal = true;
         self.alert.endpoints.push(Endpoint {
             name,
-            url,
-            secret_file,
+            url: EndpointUrl::Given(url),
+            kind: Kind::Webhook { secret_file },
+            events: vec![Pattern::all()],
+            allow_internal: true,
         });
+    }
+
+    /// Sends a test event to one of the configured endpoints, and says what it answered.
+    ///
+    /// # Errors
+    /// When there is no such endpoint, or it cannot be used as it is configured.
+    pub async fn try_endpoint(&self, name: &str) -> Result<Trial, TrialError> {
+        trial::send(&self.alert, name, SystemClock.now_us()).await
     }
 
     fn check(raw: RawConfig) -> Result<Self, ConfigError> {
@@ -179,7 +202,7 @@ impl Config {
             store,
             sql: sql(&raw.sql)?,
             watch,
-            alert: alert(raw.alert)?,
+            alert: alert::alert(raw.alert)?,
         })
     }
 }
@@ -390,23 +413,6 @@ fn lateness(raw: &RawDrift, lane: Duration) -> Result<Duration, ConfigError> {
 
 fn lane(raw: &RawDrift) -> Result<Duration, ConfigError> {
     duration("drift.lane", raw.lane.as_deref(), "60s")
-}
-
-fn alert(raw: RawAlert) -> Result<AlertSettings, ConfigError> {
-    let defaults = AlertSettings::default();
-    let retry = match raw.retry {
-        None => defaults.retry,
-        Some(delays) => delays
-            .iter()
-            .map(|delay| pause("alert.retry", delay))
-            .collect::<Result<_, _>>()?,
-    };
-    Ok(AlertSettings {
-        endpoints: raw.endpoints.into_iter().map(Endpoint::from).collect(),
-        allow_internal: raw.allow_internal,
-        retry,
-        timeout: duration("alert.timeout", raw.timeout.as_deref(), "15s")?,
-    })
 }
 
 fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<u64, ConfigError> {

@@ -6,7 +6,9 @@
 
 pub(crate) mod audit;
 pub(crate) mod credentials;
+pub(crate) mod deliveries;
 pub(crate) mod detectors;
+pub(crate) mod endpoints;
 pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod outbox;
@@ -28,12 +30,13 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../sql/control/0001_control.sql"),
     include_str!("../sql/control/0002_access.sql"),
     include_str!("../sql/control/0003_erasures.sql"),
     include_str!("../sql/control/0004_references.sql"),
     include_str!("../sql/control/0005_snapshots.sql"),
+    include_str!("../sql/control/0006_deliveries.sql"),
 ];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;

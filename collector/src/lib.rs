@@ -16,9 +16,10 @@
 //! | `intake` | pure: request to points and rejections |
 //! | `store` | where data rests: log, ledger, Delta tables |
 //! | `watch` | where data is judged: lanes to verdicts |
-//! | `alert` | who is told: one signed webhook a change of state |
+//! | `alert` | who is told: one event a change of state, in the shape each endpoint takes |
 //! | `control` | changes that people ask for, through `access` |
 //! | `references` | the same for references, for programs |
+//! | `deliveries` | what became of webhooks, for programs |
 //! | `access` | who may do what; which names this server answers to |
 //! | `observe` | what the collector says of itself: `/metrics` and a log line a hand-off |
 //! | `api` | the HTTP API |
@@ -36,6 +37,7 @@ mod collector;
 mod config;
 mod control;
 mod database;
+pub mod deliveries;
 mod doors;
 mod erasing;
 #[cfg(any(test, fuzzing))]

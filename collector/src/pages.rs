@@ -1,18 +1,24 @@
-//! What the pages ask of this collector: the time, who may look, frozen references. In: requests of
-//! the dashboard's trait. Out: answers of `clock`, `access` and `database`. Never: decisions.
+//! What the pages ask of this collector: the time, who may look and act, frozen references,
+//! deliveries. In: requests of the dashboard's trait. Out: answers of `clock`, `access` and
+//! `database`. Never: decisions.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, StatusCode};
-use fathomline_dashboard::{Act, Citing, Control, ControlError, Done, KeptReference, Refused};
+use axum::http::HeaderMap;
+use fathomline_dashboard::{
+    Act, Citing, Control, ControlError, Done, KeptReference, Refused,
+    deliveries::{Answer, Deliveries, Delivery, Endpoint},
+};
 use fathomline_queries::drift::Reference;
 
 use crate::{
-    access::{Access, Denied, Role},
+    access::{Access, Actor, Role},
+    alert::desk::{Desk, DeskError, EndpointState},
+    api::refusal::Refusal,
     clock::Clock,
     control::{Listed, References},
-    database::{audit, references},
+    database::{audit, deliveries, references},
 };
 
 /// The collector, as its pages see it.
@@ -20,11 +26,14 @@ pub(crate) struct Pages {
     pub(crate) access: Arc<Access>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) references: References,
+    pub(crate) desk: Desk,
 }
 
 /// References and acts on one page; the API has them all.
 const PAGE_ROWS: u32 = 200;
 const ACTS: u32 = 20;
+/// Deliveries on one page, likewise.
+const DELIVERIES: u32 = 100;
 
 #[async_trait]
 impl Control for Pages {
@@ -33,16 +42,7 @@ impl Control for Pages {
     }
 
     fn may_look(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let allowed = self.access.require(headers, Role::Viewer);
-        allowed.map(drop).map_err(|denied| Refused {
-            status: match denied {
-                Denied::Absent | Denied::Unknown | Denied::Revoked => StatusCode::UNAUTHORIZED,
-                Denied::Role { .. } | Denied::SendsOnly | Denied::ReadsOnly => {
-                    StatusCode::FORBIDDEN
-                }
-            },
-            message: denied.to_string(),
-        })
+        self.actor(headers, Role::Viewer).map(drop)
     }
 
     async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError> {
@@ -68,6 +68,76 @@ impl Control for Pages {
             reference: act.subject,
         };
         Ok(acts.into_iter().map(act).collect())
+    }
+
+    async fn deliveries(&self) -> Result<Deliveries, ControlError> {
+        let endpoints = self.desk.endpoints().await.map_err(cannot_read)?;
+        let newest = self.desk.list(DELIVERIES).await.map_err(cannot_read)?;
+        Ok(Deliveries {
+            endpoints: endpoints.into_iter().map(endpoint).collect(),
+            newest: newest.into_iter().map(delivery).collect(),
+        })
+    }
+
+    async fn replay(&self, headers: &HeaderMap, delivery: i64) -> Result<(), Refused> {
+        let actor = self.actor(headers, Role::Operator)?;
+        let replayed = self.desk.replay(delivery, &actor.name).await;
+        replayed.map(drop).map_err(refused)
+    }
+
+    async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused> {
+        let actor = self.actor(headers, Role::Operator)?;
+        let enabled = self.desk.enable(endpoint, &actor.name).await;
+        enabled.map(drop).map_err(refused)
+    }
+}
+
+impl Pages {
+    fn actor(&self, headers: &HeaderMap, needed: Role) -> Result<Actor, Refused> {
+        self.access.require(headers, needed).map_err(refused)
+    }
+}
+
+/// What the API would answer, as a page says it.
+fn refused(refusal: impl Into<Refusal>) -> Refused {
+    let Refusal {
+        status, message, ..
+    } = refusal.into();
+    Refused { status, message }
+}
+
+fn cannot_read(error: DeskError) -> ControlError {
+    ControlError(error.into())
+}
+
+fn endpoint(state: EndpointState) -> Endpoint {
+    Endpoint {
+        name: state.name,
+        kind: state.kind,
+        events: state.events,
+        stopped_since_us: state.stopped_since_us,
+        pending: state.pending,
+        stopped: state.stopped,
+        failed: state.failed,
+    }
+}
+
+fn delivery(mut kept: deliveries::Delivery) -> Delivery {
+    let last = kept.attempts.pop().map(|attempt| Answer {
+        time_us: attempt.ended_us,
+        status: attempt.status,
+        outcome: attempt.outcome,
+    });
+    Delivery {
+        id: kept.id,
+        event_id: kept.event_id,
+        kind: kept.kind,
+        endpoint: kept.endpoint,
+        state: kept.state,
+        created_us: kept.created_us,
+        attempts: kept.attempts_made,
+        last,
+        next_attempt_us: kept.next_attempt_us,
     }
 }
 
@@ -102,6 +172,8 @@ fn kept(Listed { row, cited_by }: Listed) -> KeptReference {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+
     use super::*;
     use crate::{access::Rules, clock::SystemClock, database::Database};
 
@@ -113,7 +185,8 @@ mod tests {
         let pages = Pages {
             access: Arc::new(access),
             clock: Arc::new(SystemClock),
-            references: References::new(database, Arc::new(SystemClock)),
+            references: References::new(database.clone(), Arc::new(SystemClock)),
+            desk: Desk::new(database, Arc::new(SystemClock), Arc::new([])),
         };
         assert_eq!(pages.reference("none").await.unwrap(), None);
         let mut headers = HeaderMap::new();
@@ -126,5 +199,28 @@ mod tests {
             "{}",
             refused.message
         );
+    }
+
+    #[tokio::test]
+    async fn who_may_look_may_not_send_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let access = Access::open(folder.path(), database.clone(), Rules::default()).unwrap();
+        let pages = Pages {
+            access: Arc::new(access),
+            clock: Arc::new(SystemClock),
+            references: References::new(database.clone(), Arc::new(SystemClock)),
+            desk: Desk::new(database, Arc::new(SystemClock), Arc::new([])),
+        };
+        let mut headers = HeaderMap::new();
+        let anonymous = pages.replay(&headers, 1).await.unwrap_err();
+        assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED);
+        let token = std::fs::read_to_string(folder.path().join("admin.token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        headers.insert("authorization", bearer.parse().unwrap());
+        let missing = pages.replay(&headers, 1).await.unwrap_err();
+        assert_eq!(missing.status, StatusCode::NOT_FOUND);
+        let enabled = pages.enable(&headers, "ops").await.unwrap_err();
+        assert_eq!(enabled.status, StatusCode::CONFLICT);
     }
 }

@@ -5,6 +5,8 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use fathomline_queries::drift::Reference;
 
+use crate::deliveries::Deliveries;
+
 /// The collector, as the pages see it.
 #[async_trait]
 pub trait Control: Send + Sync {
@@ -34,6 +36,24 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// When the collector cannot read what it stored.
     async fn acts(&self) -> Result<Vec<Act>, ControlError>;
+
+    /// What was told to whom, and who is told.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn deliveries(&self) -> Result<Deliveries, ControlError>;
+
+    /// Sends a delivery again, if whoever sent these headers may.
+    ///
+    /// # Errors
+    /// When they may not, or it cannot be sent, with what to do.
+    async fn replay(&self, headers: &HeaderMap, delivery: i64) -> Result<(), Refused>;
+
+    /// Enables an endpoint that was stopped, if whoever sent these headers may.
+    ///
+    /// # Errors
+    /// When they may not, or it is not stopped, with what to do.
+    async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused>;
 }
 
 /// A reference without its content.
@@ -96,10 +116,10 @@ pub struct Act {
     pub reference: String,
 }
 
-/// Why somebody may not look.
+/// Why somebody may not look, or cannot have what they want.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// 401 or 403.
+    /// 401, 403, or that of what is wrong.
     pub status: StatusCode,
     /// What is missing and what to do, in a sentence.
     pub message: String,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `router` | every URL, in page order |
 //! | `control` | the trait through which the collector is asked |
+//! | `deliveries` | what the collector tells of webhooks |
 //! | `visit` | who looks, at which span, with which filters: checked before any page runs |
 //! | `pages` | one page, one file, one template |
 //! | `view` | numbers to words, words to URLs, histograms to charts |
@@ -16,6 +17,7 @@
 
 mod assets;
 mod control;
+pub mod deliveries;
 mod pages;
 mod router;
 mod view;

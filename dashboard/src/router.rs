@@ -13,7 +13,7 @@ use axum::{
     },
     middleware,
     response::Response,
-    routing::get,
+    routing::{get, post},
 };
 use fathomline_queries::engine::Engine;
 
@@ -45,6 +45,12 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/drift", get(pages::drift::show))
         .route("/drift/{series}", get(pages::series::show))
         .route("/references", get(pages::references::show))
+        .route("/deliveries", get(pages::deliveries::show))
+        .route("/deliveries/{id}/replay", post(pages::deliveries::replay))
+        .route(
+            "/deliveries/endpoints/{name}/enable",
+            post(pages::deliveries::enable),
+        )
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::failure::nothing_here)
         .layer(middleware::map_response(with_headers))

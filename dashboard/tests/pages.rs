@@ -6,6 +6,8 @@
 
 #[path = "pages/golden.rs"]
 mod golden;
+#[path = "pages/told.rs"]
+mod told;
 
 use axum::{
     Router,
@@ -63,6 +65,49 @@ async fn what_series_are_held_against_and_two_of_them_compared() {
     let [first, second] = golden::hashes();
     let path = format!("/references?first={first}&second={second}");
     insta::assert_snapshot!(page(&path).await);
+}
+
+#[tokio::test]
+async fn what_was_told_to_whom() {
+    insta::assert_snapshot!(page("/deliveries").await);
+}
+
+/// As a form without JavaScript does: where it leads, and what it says.
+async fn press(path: &str, token: Option<&str>) -> (u16, String, String) {
+    let mut request = Request::post(path);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Body::empty()).unwrap();
+    let response = golden::router().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let leads = response.headers().get(header::LOCATION).cloned();
+    let leads = leads.map_or_else(String::new, |leads| leads.to_str().unwrap().to_owned());
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, leads, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn buttons_lead_back_to_the_list_or_say_why_not() {
+    let enable = "/deliveries/endpoints/pager%20%3Cb%3E/enable";
+    for path in ["/deliveries/3/replay", enable] {
+        let (status, leads, _) = press(path, Some("operator")).await;
+        assert_eq!((status, leads.as_str()), (303, "/deliveries"), "{path}");
+        let (status, _, html) = press(path, None).await;
+        assert_eq!(status, 401, "{path}");
+        assert!(html.contains("bring a token"), "{html}");
+    }
+    let html = page("/deliveries").await;
+    assert!(html.contains(&format!(r#"action="{enable}""#)), "{html}");
+    for (path, wrong, says) in [
+        ("/deliveries/99/replay", 404, "there is no delivery 99"),
+        ("/deliveries/nine/replay", 400, ""),
+        ("/deliveries/endpoints/trainer/enable", 409, "not stopped"),
+    ] {
+        let (status, _, html) = press(path, Some("operator")).await;
+        assert_eq!(status, wrong, "{path}: {html}");
+        assert!(html.contains(says), "{html}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 """Verifies a delivered webhook with the library its specification's authors publish.
 
-In, as JSON on standard input: secret, headers, body. Out: exit code 0 when the signature is good
-and the same body with one byte changed is refused.
+In, as JSON on standard input: secrets, headers, body. Out: exit code 0 when the signature is good for
+a receiver that knows any one of the secrets, and the same body with one byte changed is refused.
 """
 
 import json
@@ -12,13 +12,14 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 def main():
     delivery = json.load(sys.stdin)
-    webhook = Webhook(delivery["secret"])
-    webhook.verify(delivery["body"], delivery["headers"])
-    try:
-        webhook.verify(delivery["body"] + " ", delivery["headers"])
-    except WebhookVerificationError:
-        return
-    raise SystemExit("a changed body passed verification")
+    for secret in delivery["secrets"]:
+        webhook = Webhook(secret)
+        webhook.verify(delivery["body"], delivery["headers"])
+        try:
+            webhook.verify(delivery["body"] + " ", delivery["headers"])
+        except WebhookVerificationError:
+            continue
+        raise SystemExit("a changed body passed verification")
 
 
 if __name__ == "__main__":

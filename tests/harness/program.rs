@@ -113,6 +113,19 @@ pub(crate) fn promtool() -> Option<PathBuf> {
     found.then(|| "promtool".into())
 }
 
+/// Prometheus's Alertmanager, or none after saying so.
+pub(crate) fn alertmanager() -> Option<PathBuf> {
+    let names = ["prometheus-alertmanager", "alertmanager"];
+    let found = names.into_iter().find(|name| {
+        let version = Command::new(name).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    });
+    if found.is_none() {
+        skipped("Alertmanager: the program on the path; Debian has it as prometheus-alertmanager");
+    }
+    found.map(PathBuf::from)
+}
+
 /// Says what is missing past the test runner's capture, so that a skip is seen.
 fn skipped(needs: &str) {
     assert!(

@@ -4,7 +4,11 @@
 //! specification recommends (`type`, `timestamp`, `data`). Never holds text a user wrote or a
 //! model produced: there is no field for it.
 
+mod effect;
+
 use serde::{Deserialize, Serialize};
+
+pub use effect::{Contributor, Effect};
 
 /// One event: what changed, when, and the evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +84,13 @@ pub struct VerdictChanged {
     pub devices: u64,
     /// Hash of the frozen reference.
     pub reference: String,
+    /// How far it moved, and how sure that is; none where it is not told.
+    #[serde(default)]
+    pub effect: Option<Effect>,
+    /// What adds most to the distance, sites first, the largest first of each kind; empty where it
+    /// is not told.
+    #[serde(default)]
+    pub contributors: Vec<Contributor>,
     /// The leading stream in words, with expected and current share, or why it is not told.
     pub evidence: String,
     /// Where a person can look.

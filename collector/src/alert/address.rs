@@ -7,8 +7,10 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -72,21 +74,37 @@ pub(crate) fn check_url(text: &str, allow_internal: bool) -> Result<Url, String>
 }
 
 fn refusal(host: &dyn std::fmt::Display) -> String {
-    format!("{host} is an internal address; set alert.allow_internal = true to insist")
+    format!(
+        "{host} is an internal address; set allow_internal = true for the endpoint, or alert.allow_internal for all, to insist"
+    )
 }
 
-/// Resolves names as the system does, then keeps public addresses only.
-pub(crate) struct PublicResolver;
+/// Addresses that are being looked up.
+type Looking = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+/// Finds the addresses of a name.
+type Lookup = dyn Fn(String) -> Looking + Send + Sync;
+
+/// Resolves names and keeps public addresses only. The client connects to what this returns and
+/// asks nobody again, so a name cannot change between the check and the connection.
+#[derive(Clone)]
+pub(crate) struct PublicResolver(Arc<Lookup>);
+
+impl PublicResolver {
+    /// Resolves as the system does.
+    pub(crate) fn of_the_system() -> Self {
+        Self(Arc::new(|name: String| -> Looking {
+            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+        }))
+    }
+}
 
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let looking = (self.0)(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let public: Vec<SocketAddr> = found
-                .into_iter()
-                .filter(|address| !is_internal(address.ip()))
-                .collect();
+            let mut public = looking.await?;
+            public.retain(|address| !is_internal(address.ip()));
             if public.is_empty() {
                 return Err(io::Error::other(refusal(&name.as_str())).into());
             }
@@ -147,7 +165,7 @@ mod tests {
             "http://0x7f.1/",
         ] {
             let why = check_url(text, false).unwrap_err();
-            assert!(why.contains("alert.allow_internal"), "{text}: {why}");
+            assert!(why.contains("allow_internal"), "{text}: {why}");
             assert!(check_url(text, true).is_ok());
         }
         for text in [
@@ -161,15 +179,62 @@ mod tests {
         assert!(check_url("https://example.org/hook", false).is_ok());
     }
 
-    #[tokio::test]
-    async fn a_name_is_judged_by_its_addresses() {
+    fn client(resolver: PublicResolver) -> reqwest::Client {
         let client = reqwest::Client::builder()
             .no_proxy()
-            .dns_resolver(std::sync::Arc::new(PublicResolver))
-            .build()
-            .unwrap();
+            .pool_max_idle_per_host(0)
+            .connect_timeout(std::time::Duration::from_millis(300))
+            .dns_resolver(Arc::new(resolver));
+        client.build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_is_judged_by_its_addresses() {
+        let client = client(PublicResolver::of_the_system());
         let error = client.get("http://localhost:9/").send().await.unwrap_err();
         let text = format!("{error:?}");
         assert!(text.contains("internal address"), "{text}");
+    }
+
+    /// A name that is public when it is first asked for and internal from then on: the second
+    /// attempt is refused, and each attempt asks once, so that what was checked is what is
+    /// connected to. (That the first cannot connect is due to the machine having no network, or to
+    /// nobody listening at that address.)
+    #[tokio::test]
+    async fn a_name_that_changes_its_mind_is_refused_at_the_next_attempt() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let resolver = PublicResolver(Arc::new(move |_: String| -> Looking {
+            let before = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let address = [[192, 88, 98, 1], [127, 0, 0, 1]][before.min(1)];
+            Box::pin(async move { Ok(vec![SocketAddr::from((address, 0))]) })
+        }));
+        let client = client(resolver);
+        let url = format!("http://rebound.example:{port}/");
+        let mut said = vec![];
+        for _ in 0..2 {
+            let error = client.get(&url).send().await.unwrap_err();
+            said.push(format!("{error:?}"));
+        }
+        assert!(!said[0].contains("internal address"), "{}", said[0]);
+        assert!(said[1].contains("internal address"), "{}", said[1]);
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+        assert!(listener.accept().is_err(), "somebody connected to loopback");
+    }
+
+    #[tokio::test]
+    async fn of_many_addresses_the_public_ones_are_left() {
+        let resolver = PublicResolver(Arc::new(|_: String| -> Looking {
+            let addresses = ["10.0.0.1:0", "1.1.1.1:0", "[::1]:0"];
+            let found = addresses.map(|text| text.parse().unwrap()).to_vec();
+            Box::pin(async move { Ok(found) })
+        }));
+        let name = "mixed.example".parse().unwrap();
+        let found = resolver.resolve(name).await.unwrap();
+        let found: Vec<SocketAddr> = found.collect();
+        assert_eq!(found, ["1.1.1.1:0".parse().unwrap()]);
     }
 }

@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 
 use fathomline_queries::{
-    drift::{Breakdown, SeriesKey, Verdict},
+    drift::{Breakdown, Direction, SeriesKey, Verdict},
     rows::EventRow,
 };
 use fathomline_wire::{
-    event::{Event, EventBody, Span, VerdictChanged},
+    event::{Contributor, Effect, Event, EventBody, Span, VerdictChanged},
     names,
 };
 use sha2::{Digest as _, Sha256};
@@ -21,6 +21,8 @@ use crate::clock::rfc3339;
 
 /// Hexadecimal digits of an event's id: 128 bits of a hash.
 const ID_DIGITS: usize = 32;
+/// Contributors of each kind that are told; the page has them all.
+const CONTRIBUTORS_MAX: usize = 5;
 
 /// Everything an event is made of.
 pub(crate) struct Story<'a> {
@@ -102,8 +104,53 @@ impl Story<'_> {
             effective_count: self.told(verdict.effective_count),
             devices: verdict.devices,
             reference: verdict.reference.clone(),
+            effect: self.effect(),
+            contributors: self.contributors(),
             evidence: self.withheld.map_or_else(|| self.evidence(), str::to_owned),
         }
+    }
+
+    fn effect(&self) -> Option<Effect> {
+        let leading = self.verdict.leading.as_ref()?;
+        let breakdown = self.breakdown;
+        self.withheld.is_none().then(|| Effect {
+            stream: leading.stream.clone(),
+            direction: match leading.direction {
+                Direction::More => "more".to_owned(),
+                Direction::Less => "less".to_owned(),
+            },
+            expected_share: leading.expected_share,
+            share: leading.current_share,
+            psi_debiased: breakdown.and_then(|breakdown| breakdown.psi_debiased),
+            interval: breakdown.and_then(|breakdown| breakdown.interval),
+        })
+    }
+
+    /// What adds most; what takes away explains nothing.
+    fn contributors(&self) -> Vec<Contributor> {
+        let breakdown = self.breakdown.filter(|_| self.withheld.is_none());
+        let Some(Breakdown { sites, bins, .. }) = breakdown else {
+            return vec![];
+        };
+        let sites = sites.iter().map(|site| Contributor {
+            kind: "site".to_owned(),
+            name: site.named(),
+            reference_share: site.reference_share,
+            share: site.share,
+            part: site.part,
+        });
+        let bins = bins.iter().map(|bin| Contributor {
+            kind: "bin".to_owned(),
+            name: bin.bin.clone(),
+            reference_share: bin.reference_share,
+            share: bin.share,
+            part: bin.part,
+        });
+        let adds = |contributor: &Contributor| contributor.part > 0.0;
+        let sites = sites.filter(adds).take(CONTRIBUTORS_MAX);
+        sites
+            .chain(bins.filter(adds).take(CONTRIBUTORS_MAX))
+            .collect()
     }
 
     /// The leading stream in words and what it is made of, or that the signal is back where the

@@ -38,6 +38,11 @@ fn state(folder: &std::path::Path) -> ApiState {
         access: Arc::new(Access::open(folder, database.clone(), Rules::default()).unwrap()),
         control: Arc::new(control),
         references: References::new(database.clone(), Arc::new(MovedClock::at(60_000_000))),
+        desk: Desk::new(
+            database.clone(),
+            Arc::new(MovedClock::at(60_000_000)),
+            Arc::new([]),
+        ),
         database,
         engine: Arc::new(
             Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap(),
@@ -134,5 +139,48 @@ async fn limits_beyond_a_page_are_refused() {
             (400, &json!("malformed")),
             "{query}"
         );
+    }
+}
+
+#[tokio::test]
+async fn who_may_look_sees_deliveries_and_only_an_operator_sends_them_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = state(folder.path());
+    let event = fathomline_queries::rows::EventRow {
+        time: 1,
+        id: "evt_1".to_owned(),
+        kind: "fathomline.webhook.test".to_owned(),
+        subject: "s".to_owned(),
+        body: "{}".to_owned(),
+    };
+    let put = move |t: &rusqlite::Transaction<'_>| {
+        crate::database::outbox::put(t, &event, ["ops"], event.time)
+    };
+    state.database.transact(put).await.unwrap();
+    let router = router(state);
+    let token = std::fs::read_to_string(folder.path().join("admin.token")).unwrap();
+    let (status, listed) = ask(&router, "GET", "/api/v1/deliveries", "", "").await;
+    assert_eq!(status, 200);
+    let one = &listed["deliveries"][0];
+    assert_eq!(
+        (&one["event_id"], &one["state"]),
+        (&json!("evt_1"), &json!("pending"))
+    );
+    let path = "/api/v1/deliveries/1/replay";
+    assert_eq!(ask(&router, "POST", path, "", "").await.0, 401);
+    // The endpoint is not configured, here or any more.
+    let (status, refused) = ask(&router, "POST", path, token.trim(), "").await;
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (409, &json!("endpoint"))
+    );
+    for (path, status) in [
+        ("/api/v1/deliveries/9/replay", 404),
+        ("/api/v1/deliveries/nine/replay", 400),
+        ("/api/v1/endpoints/ops/enable", 409),
+    ] {
+        assert_eq!(ask(&router, "POST", path, "", "").await.0, 401, "{path}");
+        let answer = ask(&router, "POST", path, token.trim(), "").await;
+        assert_eq!(answer.0, status, "{path}: {}", answer.1);
     }
 }

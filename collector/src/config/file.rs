@@ -4,7 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::{alert::Endpoint, listener::certificates::CertificateFiles};
+use super::alert::RawAlert;
+use crate::listener::certificates::CertificateFiles;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -141,31 +142,4 @@ pub(super) struct RawDrift {
     pub(super) metrics: Option<Vec<String>>,
     pub(super) series_budget: Option<u32>,
     pub(super) false_pages_per_30_days: Option<f64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawAlert {
-    pub(super) allow_internal: bool,
-    pub(super) retry: Option<Vec<String>>,
-    pub(super) timeout: Option<String>,
-    pub(super) endpoints: Vec<RawEndpoint>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawEndpoint {
-    name: String,
-    url: String,
-    secret_file: PathBuf,
-}
-
-impl From<RawEndpoint> for Endpoint {
-    fn from(raw: RawEndpoint) -> Self {
-        Self {
-            name: raw.name,
-            url: raw.url,
-            secret_file: raw.secret_file,
-        }
-    }
 }

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// A section of one endpoint.
+fn endpoint(rest: &str) -> String {
+    format!("[[alert.endpoints]]\nname = \"x\"\n{rest}")
+}
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fathomline.toml");
@@ -36,6 +41,34 @@ fn endpoints_and_their_retries_are_read() {
     let alert = parse(text).unwrap().alert;
     assert_eq!(alert.endpoints[0].name, "trainer");
     assert_eq!(alert.retry, [Duration::ZERO, Duration::from_secs(2)]);
+}
+
+/// Ready configurations of pipelines: each file is one, and its template makes JSON.
+#[test]
+fn what_lies_ready_for_pipelines_can_be_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/retraining");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let config = Config::load(Some(&folder.join("fathomline.toml"))).unwrap();
+        let [endpoint] = config.alert.endpoints.as_slice() else {
+            panic!("{}: one endpoint", folder.display());
+        };
+        if let Kind::Http { template_file, .. } = &endpoint.kind {
+            let file = folder.join(template_file.file_name().unwrap());
+            crate::alert::shape::check_template(&file).unwrap();
+        }
+        let asks = endpoint.events.iter().map(Pattern::as_str);
+        assert_eq!(
+            asks.collect::<Vec<_>>(),
+            ["fathomline.retraining.requested"]
+        );
+        found += 1;
+    }
+    assert_eq!(found, 4, "airflow, kubeflow, argo-events, github");
 }
 
 #[test]
@@ -73,7 +106,36 @@ fn misspelt_keys_and_bad_values_say_what_and_where() {
         ),
         ("[sql]\nrows_max = 0", &["sql.rows_max = 0"]),
         ("[alert]\nretry = [\"later\"]", &["alert.retry = later"]),
-        ("[[alert.endpoints]]\nname = \"x\"", &["url"]),
+        (endpoint("").as_str(), &["\"x\"", "url_file"]),
+        (endpoint("url = \"u\"").as_str(), &["\"x\"", "secret_file"]),
+        (
+            endpoint("url = \"u\"\nurl_file = \"f\"").as_str(),
+            &["not both"],
+        ),
+        (
+            endpoint("url = \"u\"\nkind = \"email\"").as_str(),
+            &["email"],
+        ),
+        (
+            endpoint("url = \"u\"\nsecret_file = \"s\"\nresend = \"1min\"").as_str(),
+            &["take out resend", "\"webhook\""],
+        ),
+        (
+            endpoint("url = \"u\"\nkind = \"slack\"\ntoken_file = \"t\"").as_str(),
+            &["take out token_file", "\"slack\""],
+        ),
+        (
+            endpoint("url = \"u\"\nkind = \"slack\"\nevents = [\"drift\"]").as_str(),
+            &["\"x\"", "\"drift\""],
+        ),
+        (
+            endpoint("url = \"u\"\nkind = \"http\"").as_str(),
+            &["\"x\"", "template_file"],
+        ),
+        (
+            endpoint("url = \"u\"\nkind = \"alertmanager\"\nresend = \"0s\"").as_str(),
+            &["resend = 0s"],
+        ),
         ("[otlp.tls]\ncertificate = \"c\"", &["key"]),
         ("[otlp]\nrequire_tokens = true", &["require_tokens"]),
         ("[http.tls]\nca = \"c\"", &["ca"]),
@@ -135,7 +197,9 @@ fn the_documented_file_is_one_and_names_every_key() {
             );
         }
     }
+    let endpoints = table["alert"]["endpoints"].as_array().unwrap();
     for key in keys("[[alert.endpoints]]") {
-        assert!(of(&["alert", "endpoints"]).contains_key(&key), "{key}");
+        let named = endpoints.iter().any(|one| one.get(&key).is_some());
+        assert!(named, "alert.endpoints {key} is not documented");
     }
 }

@@ -1,18 +1,26 @@
-//! The outbox: what is still to be told to whom, and every attempt to tell it. In: events of a tick
-//! and results of attempts. Out: what is due, and the list that pages and the API show. The row is
-//! written with the state that caused it, so neither a crash nor a restart loses or doubles it.
+//! The outbox: what is still to be told to whom, and what became of it. In: events, within the
+//! transaction of the state that caused them, so that neither a crash nor a restart loses or
+//! doubles one; and results of attempts. Out: what is due. How it is shown is in `deliveries.rs`.
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use fathomline_queries::rows::EventRow;
+use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 
 use super::Result;
+
+/// Attempts that are kept of one letter: the schedule twice over.
+const ATTEMPTS_KEPT: u32 = 20;
+/// Letters that are kept once they are on their way no longer.
+const LETTERS_KEPT: i64 = 10_000;
 
 /// One event to tell one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub(crate) event_id: String,
     pub(crate) kind: String,
-    /// The exact bytes to sign and send.
+    /// What the event is about, such as a series.
+    pub(crate) subject: String,
+    /// The event as JSON, the same bytes at every attempt.
     pub(crate) body: String,
 }
 
@@ -22,6 +30,8 @@ pub(crate) struct Due {
     pub(crate) id: i64,
     /// Attempts made so far.
     pub(crate) attempts: u32,
+    /// Those of them by the present run of the schedule.
+    pub(crate) tries: u32,
     pub(crate) letter: Letter,
 }
 
@@ -30,10 +40,12 @@ pub(crate) struct Due {
 pub(crate) enum Fate {
     Delivered,
     RetryAt(i64),
-    /// The retry schedule is used up.
+    /// The retry schedule is used up, or it cannot be sent at all.
     Failed,
-    /// The endpoint asked for no more.
+    /// The endpoint asked for no more; the letter waits until it is enabled again.
     Stopped,
+    /// A newer letter about the same subject says all there is to say.
+    Overtaken,
 }
 
 impl Fate {
@@ -43,50 +55,48 @@ impl Fate {
             Self::RetryAt(_) => "pending",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
+            Self::Overtaken => "overtaken",
         }
     }
 }
 
 /// One attempt that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Attempt {
-    pub(crate) number: u32,
-    pub(crate) started_us: i64,
-    pub(crate) ended_us: i64,
+pub struct Attempt {
+    /// From 1, in all.
+    pub number: u32,
+    /// When it began, microseconds since the Unix epoch.
+    pub started_us: i64,
+    /// When it ended.
+    pub ended_us: i64,
     /// HTTP status, if there was an answer.
-    pub(crate) status: Option<u16>,
-    pub(crate) outcome: String,
+    pub status: Option<u16>,
+    /// `delivered`, or what went wrong.
+    pub outcome: String,
 }
 
-/// A letter and its attempts, as shown to people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Delivery {
-    pub(crate) event_id: String,
-    pub(crate) endpoint: String,
-    pub(crate) kind: String,
-    pub(crate) state: String,
-    pub(crate) created_us: i64,
-    /// Only while pending.
-    pub(crate) next_attempt_us: Option<i64>,
-    pub(crate) attempts: Vec<Attempt>,
-}
-
-/// Adds a letter for an endpoint unless it is there already.
-pub(crate) fn push(
+/// Puts a letter about `event` into this transaction for each of `endpoints`, unless it is there
+/// already. Who asked for events of its kind is known to `alert::recipients`.
+pub(crate) fn put<'a>(
     transaction: &Transaction<'_>,
-    letter: &Letter,
-    endpoint: &str,
+    event: &EventRow,
+    endpoints: impl IntoIterator<Item = &'a str>,
     now_us: i64,
 ) -> Result<()> {
-    let sql = "INSERT INTO outbox (event_id, endpoint, kind, body, created_us, next_attempt_us)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (event_id, endpoint) DO NOTHING";
-    transaction.prepare_cached(sql)?.execute(params![
-        letter.event_id,
-        endpoint,
-        letter.kind,
-        letter.body,
-        now_us
-    ])?;
+    let sql =
+        "INSERT INTO outbox (event_id, endpoint, kind, subject, body, created_us, next_attempt_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (event_id, endpoint) DO NOTHING";
+    let mut statement = transaction.prepare_cached(sql)?;
+    for endpoint in endpoints {
+        statement.execute(params![
+            event.id,
+            endpoint,
+            event.kind,
+            event.subject,
+            event.body,
+            now_us
+        ])?;
+    }
     Ok(())
 }
 
@@ -97,7 +107,7 @@ pub(crate) fn due(
     now_us: i64,
     limit: u32,
 ) -> Result<Vec<Due>> {
-    let sql = "SELECT id, attempts, event_id, kind, body FROM outbox
+    let sql = "SELECT id, attempts, tries, event_id, kind, subject, body FROM outbox
                WHERE endpoint = ?1 AND state = 'pending' AND next_attempt_us <= ?2
                ORDER BY id LIMIT ?3";
     let mut statement = transaction.prepare_cached(sql)?;
@@ -105,9 +115,11 @@ pub(crate) fn due(
         Ok(Due {
             id: row.get("id")?,
             attempts: row.get("attempts")?,
+            tries: row.get("tries")?,
             letter: Letter {
                 event_id: row.get("event_id")?,
                 kind: row.get("kind")?,
+                subject: row.get("subject")?,
                 body: row.get("body")?,
             },
         })
@@ -115,111 +127,132 @@ pub(crate) fn due(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Notes an attempt and what becomes of the letter.
+/// The event of a newer letter about the same subject to the same endpoint, if there is one.
+pub(crate) fn overtaken_by(
+    transaction: &Transaction<'_>,
+    endpoint: &str,
+    due: &Due,
+) -> Result<Option<String>> {
+    let sql = "SELECT event_id FROM outbox
+               WHERE endpoint = ?1 AND subject = ?2 AND id > ?3 ORDER BY id DESC LIMIT 1";
+    let mut statement = transaction.prepare_cached(sql)?;
+    Ok(statement
+        .query_row((endpoint, &due.letter.subject, due.id), |row| row.get(0))
+        .optional()?)
+}
+
+/// Notes an attempt and what becomes of the letter. Of a letter that has many the newest are kept.
 pub(crate) fn record(
     transaction: &Transaction<'_>,
-    letter: i64,
+    due: &Due,
     attempt: &Attempt,
     fate: Fate,
 ) -> Result<()> {
     let sql = "INSERT INTO attempts (outbox, number, started_us, ended_us, status, outcome)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     transaction.prepare_cached(sql)?.execute(params![
-        letter,
+        due.id,
         attempt.number,
         attempt.started_us,
         attempt.ended_us,
         attempt.status,
         attempt.outcome
     ])?;
+    let sql = "DELETE FROM attempts WHERE outbox = ?1 AND number <= ?2";
+    let forgotten = i64::from(attempt.number) - i64::from(ATTEMPTS_KEPT);
+    transaction
+        .prepare_cached(sql)?
+        .execute((due.id, forgotten))?;
     let next = match fate {
         Fate::RetryAt(at) => at,
-        Fate::Delivered | Fate::Failed | Fate::Stopped => attempt.ended_us,
+        Fate::Delivered | Fate::Failed | Fate::Stopped | Fate::Overtaken => attempt.ended_us,
     };
-    let sql = "UPDATE outbox SET attempts = ?2, state = ?3, next_attempt_us = ?4 WHERE id = ?1";
-    transaction
-        .prepare_cached(sql)?
-        .execute(params![letter, attempt.number, fate.word(), next])?;
+    let sql = "UPDATE outbox SET attempts = ?2, tries = ?3, state = ?4, next_attempt_us = ?5
+               WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute(params![
+        due.id,
+        attempt.number,
+        due.tries + 1,
+        fate.word(),
+        next
+    ])?;
     Ok(())
 }
 
-/// Stops an endpoint that answered 410, with everything that waits for it.
-pub(crate) fn stop_endpoint(
-    transaction: &Transaction<'_>,
-    endpoint: &str,
-    url_digest: &str,
-    now_us: i64,
-) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO stopped_endpoints (endpoint, url_digest, since_us)
-               VALUES (?1, ?2, ?3)";
-    transaction
-        .prepare_cached(sql)?
-        .execute((endpoint, url_digest, now_us))?;
-    stop_pending(transaction, endpoint)
-}
-
-/// Stops everything that waits for an endpoint.
-pub(crate) fn stop_pending(transaction: &Transaction<'_>, endpoint: &str) -> Result<()> {
-    let sql = "UPDATE outbox SET state = 'stopped' WHERE endpoint = ?1 AND state = 'pending'";
-    transaction.prepare_cached(sql)?.execute([endpoint])?;
-    Ok(())
-}
-
-/// Since when the endpoint of this URL is stopped, if it is.
-pub(crate) fn stopped_since(
-    transaction: &Transaction<'_>,
-    endpoint: &str,
-    url_digest: &str,
-) -> Result<Option<i64>> {
-    let sql = "SELECT since_us FROM stopped_endpoints WHERE endpoint = ?1 AND url_digest = ?2";
-    let mut statement = transaction.prepare_cached(sql)?;
-    Ok(statement
-        .query_row((endpoint, url_digest), |row| row.get(0))
-        .optional()?)
-}
-
-/// Letters with their attempts, newest first.
-pub(crate) fn list(transaction: &Transaction<'_>, limit: u32) -> Result<Vec<Delivery>> {
-    let sql = "SELECT id, event_id, endpoint, kind, state, created_us, next_attempt_us
-               FROM outbox ORDER BY id DESC LIMIT ?1";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map([limit], delivery)?;
-    let mut deliveries = Vec::new();
-    for row in rows {
-        let (id, mut delivery) = row?;
-        delivery.attempts = attempts(transaction, id)?;
-        deliveries.push(delivery);
+/// Forgets letters that are on their way no longer, but for the newest, with their attempts.
+pub(crate) fn forget(transaction: &Transaction<'_>) -> Result<()> {
+    let newest = "SELECT coalesce(max(id), 0) FROM outbox";
+    let newest: i64 = transaction
+        .prepare_cached(newest)?
+        .query_row([], |row| row.get(0))?;
+    let old = "id <= ?1 AND state <> 'pending'";
+    for sql in [
+        format!("DELETE FROM attempts WHERE outbox IN (SELECT id FROM outbox WHERE {old})"),
+        format!("DELETE FROM outbox WHERE {old}"),
+    ] {
+        transaction
+            .prepare_cached(&sql)?
+            .execute([newest - LETTERS_KEPT])?;
     }
-    Ok(deliveries)
+    Ok(())
 }
 
-fn delivery(row: &Row<'_>) -> rusqlite::Result<(i64, Delivery)> {
-    let state: String = row.get("state")?;
-    let next: i64 = row.get("next_attempt_us")?;
-    let delivery = Delivery {
-        event_id: row.get("event_id")?,
-        endpoint: row.get("endpoint")?,
-        kind: row.get("kind")?,
-        created_us: row.get("created_us")?,
-        next_attempt_us: (state == "pending").then_some(next),
-        state,
-        attempts: Vec::new(),
-    };
-    Ok((row.get("id")?, delivery))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::{Database, deliveries};
 
-fn attempts(transaction: &Transaction<'_>, letter: i64) -> Result<Vec<Attempt>> {
-    let sql = "SELECT number, started_us, ended_us, status, outcome FROM attempts
-               WHERE outbox = ?1 ORDER BY id";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map([letter], |row| {
-        Ok(Attempt {
-            number: row.get("number")?,
-            started_us: row.get("started_us")?,
-            ended_us: row.get("ended_us")?,
-            status: row.get("status")?,
-            outcome: row.get("outcome")?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    fn event(number: i64) -> EventRow {
+        EventRow {
+            time: number,
+            id: format!("evt_{number}"),
+            kind: "fathomline.webhook.test".to_owned(),
+            subject: "s".to_owned(),
+            body: "{}".to_owned(),
+        }
+    }
+
+    fn attempt(number: u32) -> Attempt {
+        Attempt {
+            number,
+            started_us: 1,
+            ended_us: 2,
+            status: Some(500),
+            outcome: "the endpoint answered 500".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn attempts_and_letters_are_bounded_and_what_waits_is_never_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let kept = usize::try_from(LETTERS_KEPT).unwrap();
+        let counted = database.transact(move |t| {
+            for number in 0..LETTERS_KEPT + 10 {
+                put(t, &event(number), ["ops"], 0)?;
+            }
+            let waits = due(t, "ops", 0, u32::MAX)?;
+            let (waiting, done) = waits.split_at(1);
+            for due in done {
+                record(t, due, &attempt(1), Fate::Delivered)?;
+            }
+            for number in 1..=ATTEMPTS_KEPT + 5 {
+                let due = Due {
+                    attempts: number - 1,
+                    ..waiting[0].clone()
+                };
+                record(t, &due, &attempt(number), Fate::RetryAt(0))?;
+            }
+            forget(t)?;
+            let left = deliveries::list(t, u32::MAX)?;
+            let oldest = left.last().cloned();
+            Ok((left.len(), oldest))
+        });
+        let (letters, oldest) = counted.await.unwrap();
+        assert_eq!(letters, kept + 1);
+        let oldest = oldest.unwrap();
+        assert_eq!(oldest.event_id, "evt_0");
+        let numbers: Vec<u32> = oldest.attempts.iter().map(|a| a.number).collect();
+        assert_eq!(numbers, (6..=ATTEMPTS_KEPT + 5).collect::<Vec<_>>());
+    }
 }

@@ -44,7 +44,7 @@ const HELD: [&str; 9] = [
 ];
 const LIMITED: [&str; 5] = ["devices", "services", "cohorts", "metrics", "categories"];
 const VERDICTS: [&str; 3] = ["steady", "drifting", "undecided"];
-const DELIVERIES: [&str; 4] = ["delivered", "retried", "given_up", "stopped"];
+const DELIVERIES: [&str; 5] = ["delivered", "retried", "given_up", "stopped", "overtaken"];
 
 #[derive(Debug)]
 pub(super) struct Instruments {

@@ -23,12 +23,9 @@ use super::{
     schedule::Span,
 };
 use crate::{
+    alert::recipients::Recipients,
     clock::Clock,
-    database::{
-        self, Database, DatabaseError, detectors, events,
-        outbox::{self, Letter},
-        snapshots, verdicts,
-    },
+    database::{self, Database, DatabaseError, detectors, events, outbox, snapshots, verdicts},
     observe::Observer,
     store::Earliest,
 };
@@ -48,8 +45,8 @@ pub(crate) struct Parts {
     /// How far back what was stored reaches.
     pub(crate) earliest: Earliest,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Names of the endpoints that are told.
-    pub(crate) endpoints: Vec<String>,
+    /// Who is told of what.
+    pub(crate) recipients: Recipients,
     /// Wakes the endpoints' tasks.
     pub(crate) wake: Arc<Notify>,
     pub(crate) observer: Observer,
@@ -155,8 +152,8 @@ impl Watcher {
         tell(&judged);
         let told = !judged.events.is_empty();
         let states: Vec<String> = judged.verdicts.iter().map(|v| v.state.clone()).collect();
-        let endpoints = self.parts.endpoints.clone();
-        let write = move |t: &Transaction<'_>| write(t, &judged, &endpoints, span, now_us);
+        let recipients = self.parts.recipients.clone();
+        let write = move |t: &Transaction<'_>| write(t, &judged, &recipients, span, now_us);
         self.parts.database.transact(write).await?;
         // The first look for late records goes through everything.
         if self.review.knows_how_far() {
@@ -265,7 +262,7 @@ fn tell(judged: &Judged) {
 fn write(
     transaction: &Transaction<'_>,
     judged: &Judged,
-    endpoints: &[String],
+    recipients: &Recipients,
     span: Span,
     now_us: i64,
 ) -> database::Result<()> {
@@ -283,14 +280,7 @@ fn write(
     }
     for event in &judged.events {
         events::insert(transaction, event)?;
-        let letter = Letter {
-            event_id: event.id.clone(),
-            kind: event.kind.clone(),
-            body: event.body.clone(),
-        };
-        for endpoint in endpoints {
-            outbox::push(transaction, &letter, endpoint, now_us)?;
-        }
+        outbox::put(transaction, event, recipients.of(&event.kind), now_us)?;
     }
     let before = database::mark(transaction, plan::JUDGED_UNTIL)?;
     let until_us = before.map_or(span.to_us, |before| before.max(span.to_us));

@@ -10,7 +10,8 @@ use axum::{
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
 use fathomline_dashboard::{
-    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused, router as pages,
+    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused,
+    deliveries::Deliveries, router as pages,
 };
 use fathomline_queries::{
     drift::{Lane, Policy, Reference, SeriesKey, Summary},
@@ -24,6 +25,8 @@ use fathomline_queries::{
     schema::Table,
 };
 use fathomline_wire::{histogram::ExponentialHistogram, names};
+
+use crate::told;
 
 /// Ids of the judged series.
 pub(crate) const SURPRISAL: &str = "00000000000000aa";
@@ -98,6 +101,18 @@ impl Control for Collector {
             reference: reference(LANES).hash(),
         };
         Ok(vec![act("reference.retire", 1), act("reference.create", 2)])
+    }
+
+    async fn deliveries(&self) -> Result<Deliveries, ControlError> {
+        Ok(told::deliveries(END_US))
+    }
+
+    async fn replay(&self, headers: &HeaderMap, delivery: i64) -> Result<(), Refused> {
+        told::replay(headers, delivery)
+    }
+
+    async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused> {
+        told::enable(headers, endpoint)
     }
 }
 

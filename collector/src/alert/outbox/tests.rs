@@ -8,31 +8,38 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse, routing};
 
+use fathomline_queries::rows::EventRow;
+
 use super::*;
 use crate::{
-    alert::{AlertSettings, Endpoint, webhook},
+    alert::{
+        AlertSettings,
+        endpoint::{Endpoint, EndpointUrl, Kind},
+        recipients::Pattern,
+        signature::Secrets,
+    },
     clock::{MovedClock, SECOND_US},
-    database::outbox::{Delivery, Letter},
+    database::deliveries::{self, Delivery},
 };
 
-const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const START_US: i64 = 1_795_392_000 * SECOND_US;
+pub(super) const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(super) const START_US: i64 = 1_795_392_000 * SECOND_US;
 
-type Answer = (u16, Option<(&'static str, &'static str)>);
+pub(super) type Answer = (u16, Option<(&'static str, &'static str)>);
 
 /// What the receiver will answer, and what it got.
 #[derive(Default)]
-struct Receiver {
+pub(super) struct Receiver {
     answers: Mutex<VecDeque<Answer>>,
     received: Mutex<Vec<(HeaderMap, Bytes)>>,
 }
 
 impl Receiver {
-    fn received(&self) -> MutexGuard<'_, Vec<(HeaderMap, Bytes)>> {
+    pub(super) fn received(&self) -> MutexGuard<'_, Vec<(HeaderMap, Bytes)>> {
         self.received.lock().unwrap()
     }
 
-    fn headers(&self, name: &str) -> Vec<String> {
+    pub(super) fn headers(&self, name: &str) -> Vec<String> {
         let received = self.received();
         received
             .iter()
@@ -62,15 +69,16 @@ async fn receive(
 }
 
 /// A receiver, a database and a clock that outlive the outboxes made on them.
-struct House {
-    folder: tempfile::TempDir,
-    receiver: Arc<Receiver>,
-    url: String,
-    clock: Arc<MovedClock>,
+pub(super) struct House {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) receiver: Arc<Receiver>,
+    pub(super) url: String,
+    pub(super) clock: Arc<MovedClock>,
+    pub(super) timeout: Duration,
 }
 
 impl House {
-    async fn new(answers: &[Answer]) -> Self {
+    pub(super) async fn new(answers: &[Answer]) -> Self {
         let receiver = Arc::new(Receiver::default());
         receiver.answers.lock().unwrap().extend(answers);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,22 +95,37 @@ impl House {
             receiver,
             url,
             clock,
+            timeout: Duration::from_secs(15),
         }
     }
 
+    pub(super) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
     /// Opens the database anew, as a restart does.
-    fn outbox(&self) -> Outbox {
-        let settings = AlertSettings {
-            allow_internal: true,
-            ..AlertSettings::default()
-        };
+    pub(super) fn outbox(&self) -> Outbox {
+        self.outbox_of(Kind::Webhook {
+            secret_file: self.folder.path().join("secret"),
+        })
+    }
+
+    pub(super) fn outbox_of(&self, kind: Kind) -> Outbox {
         let endpoint = Endpoint {
             name: "ops".to_owned(),
-            url: self.url.clone(),
-            secret_file: self.folder.path().join("secret"),
+            url: EndpointUrl::Given(self.url.clone()),
+            kind,
+            events: vec![Pattern::all()],
+            allow_internal: true,
         };
-        let client = webhook::client(&settings).unwrap();
-        let webhook = Webhook::new(client, &endpoint, true).unwrap();
+        let sender = Sender::new(
+            &endpoint,
+            &AlertSettings {
+                timeout: self.timeout,
+                ..AlertSettings::default()
+            },
+        )
+        .unwrap();
         let database = Database::open(self.folder.path()).unwrap();
         let clock: Arc<dyn Clock> = Arc::<MovedClock>::clone(&self.clock);
         let retry = vec![
@@ -110,33 +133,41 @@ impl House {
             Duration::from_secs(5),
             Duration::from_secs(300),
         ];
-        Outbox::new(webhook, database, clock, retry, Observer::default())
+        Outbox::new(sender, database, clock, retry, Observer::default())
     }
 }
 
-async fn push(outbox: &Outbox, id: &str) {
-    let letter = Letter {
-        event_id: id.to_owned(),
-        kind: "fathomline.webhook.test".to_owned(),
-        body: r#"{"type":"fathomline.webhook.test"}"#.to_owned(),
-    };
-    let now_us = outbox.clock.now_us();
-    outbox
-        .database
-        .transact(move |t| outbox::push(t, &letter, "ops", now_us))
-        .await
-        .unwrap();
+pub(super) async fn push(outbox: &Outbox, id: &str) {
+    put(
+        outbox,
+        id,
+        "fathomline.webhook.test",
+        r#"{"type":"fathomline.webhook.test"}"#,
+    )
+    .await;
 }
 
-async fn deliver(outbox: &Outbox) {
+pub(super) async fn put(outbox: &Outbox, id: &str, kind: &str, body: &str) {
+    let event = EventRow {
+        time: outbox.clock.now_us(),
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        subject: "series".to_owned(),
+        body: body.to_owned(),
+    };
+    let work = move |t: &rusqlite::Transaction<'_>| outbox::put(t, &event, ["ops"], event.time);
+    outbox.database.transact(work).await.unwrap();
+}
+
+pub(super) async fn deliver(outbox: &Outbox) {
     let (_keep, stop) = watch::channel(false);
     outbox.deliver_due(&stop).await.unwrap();
 }
 
-async fn deliveries(outbox: &Outbox) -> Vec<Delivery> {
+pub(super) async fn deliveries(outbox: &Outbox) -> Vec<Delivery> {
     outbox
         .database
-        .transact(|t| outbox::list(t, 10))
+        .transact(|t| deliveries::list(t, 10))
         .await
         .unwrap()
 }
@@ -191,8 +222,7 @@ async fn what_arrives_verifies_with_the_shared_secret() {
     deliver(&outbox).await;
     let received = house.receiver.received();
     let (headers, body) = &received[0];
-    let secret =
-        super::super::signature::Secret::read(&house.folder.path().join("secret")).unwrap();
+    let secret = Secrets::read(&house.folder.path().join("secret")).unwrap();
     let expected = secret.sign(
         "evt_1",
         START_US / SECOND_US,
@@ -294,9 +324,7 @@ async fn an_endpoint_that_is_down_is_retried_and_its_url_is_not_in_the_log() {
 #[test]
 fn jitter_adds_at_most_a_tenth_and_differs() {
     let reply = Reply {
-        verdict: ReplyKind::Failed {
-            wait: Duration::ZERO,
-        },
+        verdict: ReplyKind::Failed,
         status: None,
         outcome: String::new(),
     };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::MovedClock,
-    database::detectors::Checkpoint,
+    database::{deliveries, detectors::Checkpoint},
     watch::script::{LANE_US, LateLanes, ScriptedLanes, key},
 };
 
@@ -68,7 +68,7 @@ async fn events(bench: &Bench) -> Vec<fathomline_queries::rows::EventRow> {
 }
 
 async fn letters(bench: &Bench) -> usize {
-    let read = bench.parts.database.transact(|t| outbox::list(t, 100));
+    let read = bench.parts.database.transact(|t| deliveries::list(t, 100));
     read.await.unwrap().len()
 }
 

@@ -7,9 +7,10 @@ use fathomline_queries::{
 
 use super::*;
 use crate::{
+    alert::recipients::{Pattern, Recipient},
     clock::MovedClock,
     control::{Control, CreateRequest, References},
-    database::verdicts::Wanted,
+    database::{deliveries, verdicts::Wanted},
     watch::script::{KeptRows, LANE_US, ScriptedLanes, key},
 };
 
@@ -43,7 +44,11 @@ impl Bench {
             rows: kept.clone(),
             earliest: Earliest::default(),
             clock: Arc::new(MovedClock::at((UNTIL + 2) * LANE_US)),
-            endpoints: vec!["sink".to_owned()],
+            recipients: Recipients::new(vec![Recipient {
+                endpoint: "sink".to_owned(),
+                events: vec![Pattern::all()],
+                alerts_only: false,
+            }]),
             wake: Arc::new(Notify::new()),
             observer: Observer::default(),
         };
@@ -131,7 +136,10 @@ async fn the_class_that_shifted_is_told_of_once_and_the_other_stays_steady() {
         .unwrap();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0].1.subject, kiosk);
-    let letters = database.transact(|t| outbox::list(t, 10)).await.unwrap();
+    let letters = database
+        .transact(|t| deliveries::list(t, 10))
+        .await
+        .unwrap();
     assert_eq!(letters.len(), 1);
     watcher.forward(false).await;
     assert_eq!(bench.kept.count(), verdicts.len() + events.len());
