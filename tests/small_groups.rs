@@ -23,7 +23,7 @@ use crate::{
 const MARKS: [f64; 2] = [7777.25, 97_777.25];
 
 /// What the doors answer: paths that people and programs read.
-const READ: [&str; 14] = [
+const READ: [&str; 17] = [
     "/",
     "/drift",
     "/drift/{series}",
@@ -35,25 +35,33 @@ const READ: [&str; 14] = [
     "/api/v1/references/{name}/compare/{other}",
     "/api/v1/verdicts",
     "/api/v1/deliveries",
+    "/retraining",
+    "/api/v1/retraining",
+    "/api/v1/retraining/{id}",
     "/metrics",
     "/healthz",
     "/readyz",
 ];
 
 /// Asked with SQL, for operators, or without anything to tell of devices.
-const OTHERWISE: [&str; 6] = [
+const OTHERWISE: [&str; 10] = [
     "/api/v1/sql",
     "/api/v1/devices/erase",
     "/api/v1/references/import",
     "/api/v1/references/{name}/pin",
     "/api/v1/references/{name}/retire",
+    "/api/v1/retraining/{id}/status",
+    "/api/v1/retraining/{id}/approve",
+    "/api/v1/retraining/{id}/decline",
+    "/api/v1/retraining/{id}/cancel",
     "/assets/{name}",
 ];
 
 fn house(sink: &Sink) -> House {
     let config = format!(
         "[store]\nseal_after = \"1s\"\n[privacy]\nmin_devices = 5\n\
-         [drift]\nlane = \"1s\"\nseries_budget = 32\n{}",
+         [drift]\nlane = \"1s\"\nseries_budget = 32\n{}\
+         [retraining]\nautomatic = true\nwait = \"0s\"\n",
         sink.config()
     );
     House::with(Settings {
@@ -99,10 +107,27 @@ fn no_door_tells_what_a_small_group_of_devices_put_out() {
     until("its webhook arrives", || {
         !sink.taken("fathomline.verdict.changed").is_empty()
     });
+    until("a trainer is asked because of it", || {
+        !sink.taken("fathomline.retraining.requested").is_empty()
+    });
 
     tables_tell_nothing(&house);
     pages_tell_nothing(&house);
     let webhooks = sink.deliveries();
+    let asked = sink
+        .taken("fathomline.retraining.requested")
+        .remove(0)
+        .json();
+    let signal = &asked["data"]["brief"]["signals"][0];
+    assert_eq!(signal["device_class"], "secret", "{asked}");
+    assert_eq!(
+        (&signal["share"], &signal["bins"]),
+        (&json!(null), &json!([]))
+    );
+    assert!(
+        signal["withheld"].as_str().unwrap().contains("2 devices"),
+        "{asked}"
+    );
     let told = webhooks[0].json();
     assert_eq!(told["data"]["device_class"], "secret", "{told}");
     assert_eq!(told["data"]["score"], json!(null), "{told}");
@@ -187,6 +212,12 @@ fn pages_tell_nothing(house: &House) {
                 .iter()
                 .map(|row| format!("/drift/{}", row[0].as_str().unwrap()))
                 .collect(),
+            "/api/v1/retraining/{id}" => house.page("/api/v1/retraining").json()["requests"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|request| path.replace("{id}", request["id"].as_str().unwrap()))
+                .collect(),
             "/references" => references
                 .iter()
                 .map(|hash| format!("/references?first={hash}&second={hash}"))
@@ -249,6 +280,7 @@ fn every_door_is_on_the_list() {
     for file in [
         "collector/src/api.rs",
         "collector/src/api/references.rs",
+        "collector/src/api/retraining.rs",
         "dashboard/src/router.rs",
     ] {
         let source = workspace::read(file);

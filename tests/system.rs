@@ -27,6 +27,7 @@ mod one_batch;
 mod pages;
 mod pressure;
 mod references;
+mod retraining;
 mod small_groups;
 mod under_load;
 

@@ -7,6 +7,7 @@
 mod deliveries;
 mod references;
 pub(crate) mod refusal;
+mod retraining;
 mod sql;
 mod verdict;
 
@@ -39,6 +40,7 @@ use crate::{
         verdicts::{self, Wanted},
     },
     observe::Observer,
+    retraining::Retraining,
     store::StoreHealth,
 };
 use refusal::Refusal;
@@ -55,6 +57,7 @@ pub(crate) struct ApiState {
     pub(crate) control: Arc<Control>,
     pub(crate) references: References,
     pub(crate) desk: Desk,
+    pub(crate) retraining: Retraining,
     pub(crate) database: Database,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: StoreHealth,
@@ -67,6 +70,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route("/api/v1/sql", post(sql::answer))
         .merge(references::router())
         .merge(deliveries::router())
+        .merge(retraining::router())
         .route("/api/v1/verdicts", get(list_verdicts))
         .route("/api/v1/devices/erase", post(erase))
         .route("/healthz", get(async || "ok\n"))

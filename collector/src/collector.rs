@@ -43,6 +43,7 @@ use crate::{
         self, Receiver,
         caller::{self, Callers},
     },
+    retraining::{Judging, Retraining, Telling},
     store::{
         self, Folder, Store, StoreError, StoreSettings, Upkeep,
         erase::{Erased, Eraser},
@@ -160,6 +161,7 @@ impl Collector {
             watcher,
             alerts,
             wake,
+            retraining,
             upkeep,
             eraser,
         } = Rooms::open(&config, (http_at, otlp_http_at), &observer).await?;
@@ -187,6 +189,7 @@ impl Collector {
             tokio::spawn(watcher.run(stopping.clone())),
             tokio::spawn(erasing.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping.clone())),
+            tokio::spawn(retraining.run(look_every(&config), stopping.clone())),
         ];
         for certificates in certificates {
             let following = certificates.follow(Arc::clone(&clock), stopping.clone());
@@ -216,6 +219,7 @@ struct Rooms {
     watcher: Watcher,
     alerts: Alerts,
     wake: Arc<Notify>,
+    retraining: Retraining,
     upkeep: Upkeep,
     eraser: Eraser,
 }
@@ -254,9 +258,21 @@ impl Rooms {
             &settings,
         );
         let desk = Desk::new(database.clone(), Arc::clone(&clock), alerts.known());
+        let wake = Arc::new(Notify::new());
+        let retraining = Retraining::new(
+            config.retraining.clone(),
+            (database.clone(), Arc::clone(&clock)),
+            Judging {
+                cadence: settings.cadence,
+                min_devices: settings.min_devices,
+                lanes: Arc::clone(&lanes),
+            },
+            (telling(config, &alerts, http), Arc::clone(&wake)),
+        );
+        let retraining = retraining.map_err(StartError::room)?;
         let dashboard = Dashboard {
             engine: Arc::clone(&engine),
-            control: pages(&access, &clock, control.references(), &desk),
+            control: pages(&access, &clock, control.references(), &desk, &retraining),
             lane_us: settings.cadence.lane_us,
             lateness_us: settings.cadence.lateness_us,
             otlp_url: format!("{}://{otlp_http}", scheme(config.otlp_tls.is_some())),
@@ -264,6 +280,7 @@ impl Rooms {
         let api = ApiState {
             access: Arc::clone(&access),
             references: control.references(),
+            retraining: retraining.clone(),
             control: Arc::new(control),
             desk,
             database: database.clone(),
@@ -273,7 +290,6 @@ impl Rooms {
         };
         let doors = api::router(api).merge(fathomline_dashboard::router(dashboard));
         let doors = limited(doors, &access, &clock);
-        let wake = Arc::new(Notify::new());
         let mut watcher = Watcher::new(Parts {
             settings,
             database: database.clone(),
@@ -295,6 +311,7 @@ impl Rooms {
             watcher,
             alerts,
             wake,
+            retraining,
             upkeep: opened.upkeep,
             eraser: opened.eraser,
         })
@@ -307,12 +324,14 @@ fn pages(
     clock: &Arc<dyn Clock>,
     references: References,
     desk: &Desk,
+    retraining: &Retraining,
 ) -> Arc<Pages> {
     Arc::new(Pages {
         access: Arc::clone(access),
         clock: Arc::clone(clock),
         references,
         desk: desk.clone(),
+        retraining: retraining.clone(),
     })
 }
 
@@ -405,6 +424,19 @@ fn counted(router: Router, door: Door) -> Router {
 fn public_url(config: &Config, http: SocketAddr) -> String {
     let given = config.public_url.clone();
     given.unwrap_or_else(|| format!("{}://{http}", scheme(config.http_tls.is_some())))
+}
+
+fn telling(config: &Config, alerts: &Alerts, http: SocketAddr) -> Telling {
+    Telling {
+        recipients: alerts.recipients(),
+        base_url: public_url(config, http),
+    }
+}
+
+/// With every lane something may stand that did not, within bounds.
+fn look_every(config: &Config) -> Duration {
+    let lane = Duration::from_micros(config.watch.cadence.lane_us.unsigned_abs());
+    lane.clamp(Duration::from_secs(1), Duration::from_secs(15))
 }
 
 impl Running {

@@ -16,7 +16,9 @@ use std::{
 use fathomline_queries::{drift::Policy, engine::EngineLimits, published};
 use fathomline_wire::names::NOISED;
 
-use self::file::{RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawSql, RawUpkeep};
+use self::file::{
+    RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawRetraining, RawSql, RawUpkeep,
+};
 use crate::{
     access::Rules,
     alert::{
@@ -28,6 +30,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     listener::{certificates::CertificateFiles, connections::ConnectionLimits},
     receiver::ReceiverLimits,
+    retraining::RetrainingSettings,
     store::{Limits, Place, Retention, StoreSettings, UpkeepSettings, erase::Erased},
     watch::WatchSettings,
 };
@@ -66,6 +69,7 @@ pub struct Config {
     pub(crate) sql: EngineLimits,
     pub(crate) watch: WatchSettings,
     pub(crate) alert: AlertSettings,
+    pub(crate) retraining: RetrainingSettings,
 }
 
 /// A receiver of webhooks, for programs that configure a collector without a file.
@@ -203,6 +207,7 @@ impl Config {
             sql: sql(&raw.sql)?,
             watch,
             alert: alert::alert(raw.alert)?,
+            retraining: retraining(raw.retraining)?,
         })
     }
 }
@@ -413,6 +418,40 @@ fn lateness(raw: &RawDrift, lane: Duration) -> Result<Duration, ConfigError> {
 
 fn lane(raw: &RawDrift) -> Result<Duration, ConfigError> {
     duration("drift.lane", raw.lane.as_deref(), "60s")
+}
+
+fn retraining(raw: RawRetraining) -> Result<RetrainingSettings, ConfigError> {
+    let defaults = RetrainingSettings::default();
+    let time = |key, value: Option<String>, default: Duration| match value {
+        None => Ok(default),
+        text => duration(key, text.as_deref(), ""),
+    };
+    let budget = positive(
+        "retraining.budget",
+        raw.budget.map(u64::from),
+        defaults.budget.into(),
+    )?;
+    let wait = raw.wait.map(|wait| pause("retraining.wait", &wait));
+    Ok(RetrainingSettings {
+        automatic: raw.automatic,
+        approval: raw.approval,
+        metrics: raw.metrics.unwrap_or(defaults.metrics),
+        wait: wait.transpose()?.unwrap_or(defaults.wait),
+        cooldown: time("retraining.cooldown", raw.cooldown, defaults.cooldown)?,
+        budget: u32::try_from(budget).unwrap_or(u32::MAX),
+        period: time("retraining.period", raw.period, defaults.period)?,
+        report_within: time(
+            "retraining.report_within",
+            raw.report_within,
+            defaults.report_within,
+        )?,
+        prove_within: time(
+            "retraining.prove_within",
+            raw.prove_within,
+            defaults.prove_within,
+        )?,
+        callback_secret_file: raw.callback_secret_file,
+    })
 }
 
 fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<u64, ConfigError> {

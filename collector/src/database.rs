@@ -13,6 +13,7 @@ pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod outbox;
 pub(crate) mod references;
+pub(crate) mod retraining;
 pub(crate) mod snapshots;
 pub(crate) mod verdicts;
 
@@ -30,13 +31,14 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../sql/control/0001_control.sql"),
     include_str!("../sql/control/0002_access.sql"),
     include_str!("../sql/control/0003_erasures.sql"),
     include_str!("../sql/control/0004_references.sql"),
     include_str!("../sql/control/0005_snapshots.sql"),
     include_str!("../sql/control/0006_deliveries.sql"),
+    include_str!("../sql/control/0007_retraining.sql"),
 ];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;

@@ -17,6 +17,7 @@
 //! | `store` | where data rests: log, ledger, Delta tables |
 //! | `watch` | where data is judged: lanes to verdicts |
 //! | `alert` | who is told: one event a change of state, in the shape each endpoint takes |
+//! | `retraining` | models that are to be trained again, and what becomes of it |
 //! | `control` | changes that people ask for, through `access` |
 //! | `references` | the same for references, for programs |
 //! | `deliveries` | what became of webhooks, for programs |
@@ -48,6 +49,7 @@ mod observe;
 mod pages;
 mod receiver;
 pub mod references;
+mod retraining;
 mod sentence;
 mod store;
 mod watch;

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::HeaderMap;
 use fathomline_dashboard::{
-    Act, Citing, Control, ControlError, Done, KeptReference, Refused,
+    Act, Citing, Control, ControlError, Done, KeptReference, Refused, RetrainingAct,
+    RetrainingRequest, RetrainingSignal, RetrainingStep,
     deliveries::{Answer, Deliveries, Delivery, Endpoint},
 };
 use fathomline_queries::drift::Reference;
+
+use fathomline_wire::event::{BriefSignal, Event, EventBody};
 
 use crate::{
     access::{Access, Actor, Role},
@@ -18,7 +21,8 @@ use crate::{
     api::refusal::Refusal,
     clock::Clock,
     control::{Listed, References},
-    database::{audit, deliveries, references},
+    database::{audit, deliveries, references, retraining::Step},
+    retraining::{Retraining, Shown, asking::Wish, progress},
 };
 
 /// The collector, as its pages see it.
@@ -27,6 +31,7 @@ pub(crate) struct Pages {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) references: References,
     pub(crate) desk: Desk,
+    pub(crate) retraining: Retraining,
 }
 
 /// References and acts on one page; the API has them all.
@@ -90,6 +95,50 @@ impl Control for Pages {
         let enabled = self.desk.enable(endpoint, &actor.name).await;
         enabled.map(drop).map_err(refused)
     }
+
+    async fn retraining(&self) -> Result<Vec<RetrainingRequest>, ControlError> {
+        let listed = self.retraining.list(PAGE_ROWS).await;
+        let listed = listed.map_err(|error| ControlError(error.into()))?;
+        Ok(listed.into_iter().map(request).collect())
+    }
+
+    async fn act_on_retraining(
+        &self,
+        headers: &HeaderMap,
+        act: RetrainingAct,
+    ) -> Result<(), Refused> {
+        let actor = self.actor(headers, Role::Operator)?.name;
+        let done = match act {
+            RetrainingAct::Ask {
+                service,
+                model,
+                version,
+            } => {
+                let wish = Wish {
+                    model,
+                    service: Some(service),
+                    version: Some(version),
+                };
+                self.retraining.ask(wish, &actor).await
+            }
+            RetrainingAct::Approve(id) => {
+                self.retraining
+                    .act(&id, progress::Act::Approve, &actor)
+                    .await
+            }
+            RetrainingAct::Decline(id) => {
+                self.retraining
+                    .act(&id, progress::Act::Decline, &actor)
+                    .await
+            }
+            RetrainingAct::Cancel(id) => {
+                self.retraining
+                    .act(&id, progress::Act::Cancel, &actor)
+                    .await
+            }
+        };
+        done.map(drop).map_err(refused)
+    }
 }
 
 impl Pages {
@@ -141,6 +190,48 @@ fn delivery(mut kept: deliveries::Delivery) -> Delivery {
     }
 }
 
+fn request(Shown { request, steps }: Shown) -> RetrainingRequest {
+    let step = |step: Step| RetrainingStep {
+        time_us: step.time_us,
+        state: step.state,
+        by: step.by,
+        detail: step.detail,
+    };
+    RetrainingRequest {
+        signals: signals(&request.body),
+        id: request.id,
+        service: request.service,
+        model: request.model,
+        version: request.version,
+        state: request.state.word().to_owned(),
+        open: request.state.is_open(),
+        requested_by: request.requested_by,
+        new_version: request.new_version,
+        looks: request.looks,
+        proof: request.proof,
+        steps: steps.into_iter().map(step).collect(),
+    }
+}
+
+/// Signals of the brief; a body that does not read has none to show.
+fn signals(body: &str) -> Vec<RetrainingSignal> {
+    let Ok(Event {
+        body: EventBody::RetrainingRequested(asked),
+        ..
+    }) = serde_json::from_str(body)
+    else {
+        return vec![];
+    };
+    let signal = |signal: BriefSignal| RetrainingSignal {
+        series: signal.series,
+        metric: signal.metric,
+        device_class: signal.device_class,
+        direction: signal.direction,
+        devices: signal.devices,
+    };
+    asked.brief.signals.into_iter().map(signal).collect()
+}
+
 fn kept(Listed { row, cited_by }: Listed) -> KeptReference {
     let done = |time_us: Option<i64>, by: Option<String>| {
         let by = by.unwrap_or_default();
@@ -175,7 +266,7 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-    use crate::{access::Rules, clock::SystemClock, database::Database};
+    use crate::{access::Rules, clock::SystemClock, database::Database, retraining};
 
     #[tokio::test]
     async fn an_unknown_reference_is_none_and_a_wrong_token_may_not_look() {
@@ -186,7 +277,8 @@ mod tests {
             access: Arc::new(access),
             clock: Arc::new(SystemClock),
             references: References::new(database.clone(), Arc::new(SystemClock)),
-            desk: Desk::new(database, Arc::new(SystemClock), Arc::new([])),
+            desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
+            retraining: retraining::tests::idle(database),
         };
         assert_eq!(pages.reference("none").await.unwrap(), None);
         let mut headers = HeaderMap::new();

@@ -1,11 +1,15 @@
 //! What the pages ask of the collector that serves them. The collector implements it; the pages
 //! know nothing else of it.
 
+mod retraining;
+
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use fathomline_queries::drift::Reference;
 
 use crate::deliveries::Deliveries;
+
+pub use retraining::{RetrainingAct, RetrainingRequest, RetrainingSignal, RetrainingStep};
 
 /// The collector, as the pages see it.
 #[async_trait]
@@ -54,6 +58,22 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// When they may not, or it is not stopped, with what to do.
     async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused>;
+
+    /// Requests to train models again, newest first, as many as a page shows.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn retraining(&self) -> Result<Vec<RetrainingRequest>, ControlError>;
+
+    /// Does what whoever sent these headers wants about them.
+    ///
+    /// # Errors
+    /// When they may not, or it cannot be done; with what to do.
+    async fn act_on_retraining(
+        &self,
+        headers: &HeaderMap,
+        act: RetrainingAct,
+    ) -> Result<(), Refused>;
 }
 
 /// A reference without its content.

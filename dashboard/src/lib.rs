@@ -23,5 +23,8 @@ mod router;
 mod view;
 mod visit;
 
-pub use control::{Act, Citing, Control, ControlError, Done, KeptReference, Refused};
+pub use control::{
+    Act, Citing, Control, ControlError, Done, KeptReference, Refused, RetrainingAct,
+    RetrainingRequest, RetrainingSignal, RetrainingStep,
+};
 pub use router::{Dashboard, router};

@@ -10,6 +10,7 @@ pub(crate) mod failure;
 pub(crate) mod fleet;
 pub(crate) mod happened;
 pub(crate) mod references;
+pub(crate) mod retraining;
 pub(crate) mod series;
 
 use askama::Template;

@@ -51,6 +51,10 @@ pub fn router(dashboard: Dashboard) -> Router {
             "/deliveries/endpoints/{name}/enable",
             post(pages::deliveries::enable),
         )
+        .route(
+            "/retraining",
+            get(pages::retraining::show).post(pages::retraining::act),
+        )
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::failure::nothing_here)
         .layer(middleware::map_response(with_headers))

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "pages/asked.rs"]
+mod asked;
 #[path = "pages/golden.rs"]
 mod golden;
 #[path = "pages/told.rs"]
@@ -201,4 +203,35 @@ async fn every_answer_forbids_scripts_and_only_assets_are_kept() {
             .unwrap()
             .contains("immutable")
     );
+}
+
+#[tokio::test]
+async fn requests_to_train_again_and_what_became_of_them() {
+    insta::assert_snapshot!(page("/retraining").await);
+}
+
+#[tokio::test]
+async fn a_button_is_pressed_once_and_a_refusal_says_why() {
+    let press = async |body: &str| {
+        let request = Request::post("/retraining")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let response = golden::router().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let to = response.headers().get(header::LOCATION).cloned();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, to, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let id = format!("rtr_{}", "0".repeat(32));
+    let (status, to, _) = press(&format!("act=approve&id={id}")).await;
+    assert_eq!(
+        (status, to.unwrap().to_str().unwrap()),
+        (303, "/retraining")
+    );
+    let (status, _, page) = press(&format!("act=cancel&id={id}")).await;
+    assert!(status == 409 && page.contains("cannot be done"), "{page}");
+    for malformed in ["", "act=launch", "act=approve"] {
+        assert_eq!(press(malformed).await.0, 400, "{malformed}");
+    }
 }

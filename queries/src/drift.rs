@@ -17,6 +17,7 @@
 //! | `reporting.rs` | how many devices report, as a series of its own |
 //! | `power.rs` | the smallest change that would be seen |
 //! | `breakdown.rs` | a change taken apart by site and bin |
+//! | `better.rs` | a new version held against the one that drifted |
 //! | `resampling.rs` | how sure a distance is, by drawing devices |
 //! | `rule.rs` | fixed rules, to compare with |
 //! | `backtest.rs` | what would have been paged |
@@ -29,6 +30,7 @@
 
 mod backtest;
 mod bets;
+mod better;
 mod bins;
 mod breakdown;
 mod detector;
@@ -50,6 +52,7 @@ mod verdict;
 use observed::Observed;
 
 pub use backtest::{Backtest, Judge, Judged, Page};
+pub use better::{Comparison, MovedShare, Side};
 pub use bins::Bins;
 pub use breakdown::{BinPart, Breakdown, Explained, Mix, SitePart, Window};
 pub use detector::Detector;

@@ -5,10 +5,15 @@
 //! model produced: there is no field for it.
 
 mod effect;
+mod retraining;
 
 use serde::{Deserialize, Serialize};
 
 pub use effect::{Contributor, Effect};
+pub use retraining::{
+    Brief, BriefBin, BriefSignal, Budget, Callback, CallbackStatus, RetrainingChanged,
+    RetrainingRequested,
+};
 
 /// One event: what changed, when, and the evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +32,12 @@ pub enum EventBody {
     /// A series changed between steady and drifting.
     #[serde(rename = "fathomline.verdict.changed")]
     VerdictChanged(Box<VerdictChanged>),
+    /// A model is to be trained again.
+    #[serde(rename = "fathomline.retraining.requested")]
+    RetrainingRequested(Box<RetrainingRequested>),
+    /// What became of a request to train a model again.
+    #[serde(rename = "fathomline.retraining.changed")]
+    RetrainingChanged(Box<RetrainingChanged>),
     /// A person asked whether the receiver is reachable.
     #[serde(rename = "fathomline.webhook.test")]
     Test {},
@@ -37,6 +48,8 @@ impl EventBody {
     pub fn name(&self) -> &'static str {
         match self {
             Self::VerdictChanged(_) => "fathomline.verdict.changed",
+            Self::RetrainingRequested(_) => "fathomline.retraining.requested",
+            Self::RetrainingChanged(_) => "fathomline.retraining.changed",
             Self::Test {} => "fathomline.webhook.test",
         }
     }

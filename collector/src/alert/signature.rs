@@ -10,6 +10,7 @@ use std::{fmt, path::Path};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
 const PREFIX: &str = "whsec_";
 /// The specification's bounds: shorter is guessable, longer is a mistake.
@@ -65,6 +66,16 @@ impl Secrets {
         let signed = self.0.iter().map(|key| sign(key, id, timestamp_s, body));
         signed.collect::<Vec<_>>().join(" ")
     }
+
+    /// Whether one of the signatures of a header is one of ours, of this message: several on either
+    /// side are how secrets change.
+    pub(crate) fn signed(&self, (id, timestamp_s): (&str, i64), body: &str, header: &str) -> bool {
+        self.0.iter().any(|key| {
+            let ours = sign(key, id, timestamp_s, body);
+            let mut theirs = header.split(' ');
+            theirs.any(|theirs| bool::from(theirs.as_bytes().ct_eq(ours.as_bytes())))
+        })
+    }
 }
 
 fn secret(text: &str) -> Option<Vec<u8>> {
@@ -97,6 +108,20 @@ mod tests {
             secret.sign("evt_0123456789abcdef", 1_763_856_000, body),
             "v1,30xzZrJkC4G/5BX417b5gvX7XUNJLBxvMXom7NAme3w="
         );
+    }
+
+    #[test]
+    fn either_side_may_have_a_new_secret_first() {
+        let other = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+        let (old, new) = (
+            Secrets::parse(SECRET).unwrap(),
+            Secrets::parse(other).unwrap(),
+        );
+        let both = Secrets::parse(&format!("{SECRET}\n{other}")).unwrap();
+        let of = |secrets: &Secrets| secrets.sign("m", 1, "{}");
+        assert!(both.signed(("m", 1), "{}", &of(&new)) && both.signed(("m", 1), "{}", &of(&old)));
+        assert!(new.signed(("m", 1), "{}", &of(&both)) && old.signed(("m", 1), "{}", &of(&both)));
+        assert!(!new.signed(("m", 1), "{}", &of(&old)) && !new.signed(("m", 1), "{}", ""));
     }
 
     #[test]

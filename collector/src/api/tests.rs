@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     access::Rules,
     clock::MovedClock,
+    retraining::tests::idle,
     watch::{WatchSettings, script::ScriptedLanes},
 };
 
@@ -43,6 +44,7 @@ fn state(folder: &std::path::Path) -> ApiState {
             Arc::new(MovedClock::at(60_000_000)),
             Arc::new([]),
         ),
+        retraining: idle(database.clone()),
         database,
         engine: Arc::new(
             Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap(),

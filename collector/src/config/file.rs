@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     pub(super) privacy: RawPrivacy,
     pub(super) drift: RawDrift,
     pub(super) alert: RawAlert,
+    pub(super) retraining: RawRetraining,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,4 +143,20 @@ pub(super) struct RawDrift {
     pub(super) metrics: Option<Vec<String>>,
     pub(super) series_budget: Option<u32>,
     pub(super) false_pages_per_30_days: Option<f64>,
+}
+
+/// Whom drift asks to train a model again, and how often.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRetraining {
+    pub(super) automatic: bool,
+    pub(super) approval: bool,
+    pub(super) metrics: Option<Vec<String>>,
+    pub(super) wait: Option<String>,
+    pub(super) cooldown: Option<String>,
+    pub(super) budget: Option<u32>,
+    pub(super) period: Option<String>,
+    pub(super) report_within: Option<String>,
+    pub(super) prove_within: Option<String>,
+    pub(super) callback_secret_file: Option<PathBuf>,
 }

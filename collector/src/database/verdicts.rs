@@ -146,6 +146,17 @@ pub(crate) fn current(transaction: &Transaction<'_>) -> Result<Vec<(i64, Verdict
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The newest verdict of one series.
+pub(crate) fn newest(transaction: &Transaction<'_>, series: &str) -> Result<Option<VerdictRow>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM current_verdicts JOIN verdicts ON verdicts.id = verdict
+         WHERE current_verdicts.series = ?1"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let found = statement.query_row([series], from_row).optional()?;
+    Ok(found.map(|(_, row)| row))
+}
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<(i64, VerdictRow)> {
     let verdict = VerdictRow {
         time: row.get("time_us")?,

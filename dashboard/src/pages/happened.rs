@@ -2,7 +2,9 @@
 //! bodies are ours. Out: lines with a time and, where there is one, a link to the series.
 
 use fathomline_queries::rows::EventRow;
-use fathomline_wire::event::{Event, EventBody, VerdictChanged};
+use fathomline_wire::event::{
+    Event, EventBody, RetrainingChanged, RetrainingRequested, VerdictChanged,
+};
 use serde::Deserialize;
 
 use crate::view::{
@@ -48,12 +50,23 @@ fn line(event: &EventRow, linked: bool, url: &UrlState) -> Happened {
             (state, changed(&change))
         }
         Ok(Event {
+            body: EventBody::RetrainingRequested(asked),
+            ..
+        }) => (None, requested(&asked)),
+        Ok(Event {
+            body: EventBody::RetrainingChanged(change),
+            ..
+        }) => (None, moved(&change)),
+        Ok(Event {
             body: EventBody::Test {},
             ..
         }) => (None, "a webhook was tested".to_owned()),
         Err(_) => (None, other(event)),
     };
-    let link = format!("/drift/{}", event.subject);
+    let link = match event.kind.starts_with("fathomline.retraining.") {
+        true => format!("/retraining#{}", event.subject),
+        false => format!("/drift/{}", event.subject),
+    };
     Happened {
         time: units::time_of_day(event.time),
         rfc3339: units::rfc3339(event.time),
@@ -73,6 +86,22 @@ fn changed(change: &VerdictChanged) -> String {
         change.previous,
         change.state
     )
+}
+
+fn requested(asked: &RetrainingRequested) -> String {
+    let (model, version) = (&asked.model, &asked.version);
+    match asked.requested_by.as_str() {
+        "drift" => format!("drift asked to train {model} {version} again"),
+        _ => format!("an operator asked to train {model} {version} again"),
+    }
+}
+
+fn moved(change: &RetrainingChanged) -> String {
+    let (model, state) = (&change.model, &change.state);
+    match &change.new_version {
+        Some(new) => format!("retraining of {model}: {state}, version {new}"),
+        None => format!("retraining of {model}: {state}"),
+    }
 }
 
 fn other(event: &EventRow) -> String {

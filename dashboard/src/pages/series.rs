@@ -4,6 +4,7 @@
 
 mod apart;
 mod charts;
+mod quality;
 
 use askama::Template;
 use axum::{
@@ -18,7 +19,7 @@ use fathomline_queries::{
     verdict,
 };
 
-use self::apart::Apart;
+use self::{apart::Apart, quality::Quality};
 use super::{
     Shell,
     evidence::{self, Evidence, ReferenceSpan},
@@ -64,6 +65,7 @@ struct SeriesPage {
     distances: Vec<Fact>,
     /// What a drift is made of.
     apart: Option<Apart>,
+    quality: Option<Quality>,
     history: Vec<HistoryLine>,
     happened: Vec<Happened>,
 }
@@ -80,6 +82,8 @@ struct Advice {
     sentence: &'static str,
     /// Body of the request that freezes a reference over the span shown.
     freeze_body: Option<String>,
+    /// Whether a new version may be asked for.
+    retraining: bool,
 }
 
 struct HistoryLine {
@@ -103,6 +107,7 @@ struct Found {
     current_span: Span,
     current: Option<SeriesSpan>,
     trend: Vec<TrendPoint>,
+    quality: Option<Quality>,
 }
 
 pub(crate) async fn show(
@@ -142,9 +147,10 @@ async fn found(
     let (engine, key) = (&dashboard.engine, series_of(&verdict));
     let current_span = current_span(&verdict, dashboard.lane_us);
     let step_us = step(visit.span);
-    let (current, trend) = tokio::try_join!(
+    let (current, trend, quality) = tokio::try_join!(
         series::span(engine, &key, current_span),
         series::trend(engine, &key, visit.span, step_us),
+        quality::of(engine, &key, reference.as_ref(), current_span),
     )?;
     Ok(Found {
         evidence: Evidence::of(&verdict),
@@ -154,6 +160,7 @@ async fn found(
         current_span,
         current,
         trend,
+        quality,
     })
 }
 
@@ -217,6 +224,7 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
         trend: charts::trend_of(&found, visit),
         distances: distances(&found.evidence),
         apart: found.evidence.breakdown.as_ref().map(Apart::of),
+        quality: found.quality,
         history: history(&found.history, visit, id),
         happened,
         signal,
@@ -329,6 +337,7 @@ fn advice(state: SeriesState, found: &Found, visit: &Visit) -> Advice {
     Advice {
         sentence,
         freeze_body: can_freeze.then(|| in_single_quotes(&body.to_string())),
+        retraining: state == SeriesState::Drifting,
     }
 }
 

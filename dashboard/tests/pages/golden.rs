@@ -10,8 +10,8 @@ use axum::{
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
 use fathomline_dashboard::{
-    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused,
-    deliveries::Deliveries, router as pages,
+    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused, RetrainingAct,
+    RetrainingRequest, deliveries::Deliveries, router as pages,
 };
 use fathomline_queries::{
     drift::{Lane, Policy, Reference, SeriesKey, Summary},
@@ -26,7 +26,7 @@ use fathomline_queries::{
 };
 use fathomline_wire::{histogram::ExponentialHistogram, names};
 
-use crate::told;
+use crate::{asked, told};
 
 /// Ids of the judged series.
 pub(crate) const SURPRISAL: &str = "00000000000000aa";
@@ -37,7 +37,7 @@ const LANE_US: i64 = 5 * SECOND_US;
 const LANES: i64 = 24;
 const SHIFTED_FROM: i64 = 16;
 /// 2026-11-24T12:00:00Z, a whole lane.
-const END_US: i64 = 1_795_521_600 * SECOND_US;
+pub(crate) const END_US: i64 = 1_795_521_600 * SECOND_US;
 const CLASSES: [&str; 2] = ["kiosk", "panel"];
 const DEVICES: i64 = 3;
 
@@ -113,6 +113,20 @@ impl Control for Collector {
 
     async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused> {
         told::enable(headers, endpoint)
+    }
+
+    async fn retraining(&self) -> Result<Vec<RetrainingRequest>, ControlError> {
+        Ok(asked::requests())
+    }
+
+    async fn act_on_retraining(&self, _: &HeaderMap, act: RetrainingAct) -> Result<(), Refused> {
+        match act {
+            RetrainingAct::Approve(id) if id == asked::requests()[0].id => Ok(()),
+            _ => Err(Refused {
+                status: StatusCode::CONFLICT,
+                message: format!("{act:?} cannot be done"),
+            }),
+        }
     }
 }
 
