@@ -23,7 +23,7 @@ use crate::{
 const MARKS: [f64; 2] = [7777.25, 97_777.25];
 
 /// What the doors answer: paths that people and programs read.
-const READ: [&str; 17] = [
+const READ: [&str; 19] = [
     "/",
     "/drift",
     "/drift/{series}",
@@ -34,7 +34,9 @@ const READ: [&str; 17] = [
     "/api/v1/references/{name}/file",
     "/api/v1/references/{name}/compare/{other}",
     "/api/v1/verdicts",
+    "/deliveries",
     "/api/v1/deliveries",
+    "/api/v1/endpoints",
     "/retraining",
     "/api/v1/retraining",
     "/api/v1/retraining/{id}",
@@ -44,12 +46,16 @@ const READ: [&str; 17] = [
 ];
 
 /// Asked with SQL, for operators, or without anything to tell of devices.
-const OTHERWISE: [&str; 10] = [
+const OTHERWISE: [&str; 14] = [
     "/api/v1/sql",
     "/api/v1/devices/erase",
     "/api/v1/references/import",
     "/api/v1/references/{name}/pin",
     "/api/v1/references/{name}/retire",
+    "/deliveries/{id}/replay",
+    "/deliveries/endpoints/{name}/enable",
+    "/api/v1/deliveries/{id}/replay",
+    "/api/v1/endpoints/{name}/enable",
     "/api/v1/retraining/{id}/status",
     "/api/v1/retraining/{id}/approve",
     "/api/v1/retraining/{id}/decline",
@@ -279,6 +285,7 @@ fn every_door_is_on_the_list() {
     let mut doors = vec![];
     for file in [
         "collector/src/api.rs",
+        "collector/src/api/deliveries.rs",
         "collector/src/api/references.rs",
         "collector/src/api/retraining.rs",
         "dashboard/src/router.rs",
