@@ -302,7 +302,8 @@ mod tests {
             access: Arc::new(access),
             clock: Arc::new(SystemClock),
             references: References::new(database.clone(), Arc::new(SystemClock)),
-            desk: Desk::new(database, Arc::new(SystemClock), Arc::new([])),
+            desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
+            retraining: retraining::tests::idle(database),
         };
         let mut headers = HeaderMap::new();
         let anonymous = pages.replay(&headers, 1).await.unwrap_err();

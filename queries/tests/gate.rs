@@ -1,5 +1,5 @@
-//! The gate's error rates in short: the worlds of `examples/gate.rs`, few runs of each, and the bits
-//! of its evidence. `docs/gate.md` has 300 runs.
+//! The gate's error rates in short: the worlds of `examples/gate.rs`, few runs of each, and the
+//! bits of its evidence. `docs/gate.md` has 300 runs.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../examples/gate/world.rs"]

@@ -259,8 +259,8 @@ fn overtaken_reply(by: &str) -> Reply {
 }
 
 /// What becomes of a letter after `tries` attempts by the schedule. Pure. `retry[n]` is the delay
-/// before attempt `n + 1`; `jitter` in 0..1 adds up to a tenth of it, so that endpoints which failed
-/// together are not asked together.
+/// before attempt `n + 1`; `jitter` in 0..1 adds up to a tenth of it, so that endpoints which
+/// failed together are not asked together.
 fn fate(reply: &Reply, retry: &[Duration], tries: u32, now_us: i64, jitter: f64) -> Fate {
     let wait = match reply.verdict {
         ReplyKind::Delivered => return Fate::Delivered,

@@ -26,7 +26,7 @@ pub(crate) fn requests() -> Vec<RetrainingRequest> {
         proof: None,
         signals: vec![RetrainingSignal {
             series: golden::SURPRISAL.to_owned(),
-            metric: names::OUTPUT_golden::SURPRISAL.to_owned(),
+            metric: names::OUTPUT_SURPRISAL.to_owned(),
             device_class: "kiosk".to_owned(),
             direction: Some("up".to_owned()),
             devices: 3,

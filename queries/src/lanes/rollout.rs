@@ -1,8 +1,8 @@
 //! What two versions of a model did at the same time, as the gate asks for it, and which versions
 //! there are.
 //!
-//! In: a service, a model, two versions and when the candidate began. Out: a [`Rollout`]. Both versions
-//! are read from rollups; devices are read one by one only where rollups cannot tell: who
+//! In: a service, a model, two versions and when the candidate began. Out: a [`Rollout`]. Both
+//! versions are read from rollups; devices are read one by one only where rollups cannot tell: who
 //! ran what, and the baseline's own devices before the start. Never: who they are.
 
 use std::collections::{BTreeMap, BTreeSet};
