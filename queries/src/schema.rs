@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use deltalake_core::kernel::{ArrayType, DataType as DeltaType, PrimitiveType, StructField};
 
 /// Version of the layout of the data folder; written when it is created, checked when opened.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Column that every table is partitioned by: the UTC day of `time`.
 pub const PARTITION: &str = column::DATE;

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::limits::{Limits, Rules};
 use self::{
-    boots::Seen,
+    boots::{Boot, Seen, Whole},
     devices::{Contact, Devices, Place},
     keys::{boot_key, check_sender, digest_key, no_window, place, relayed_identity, sender_key},
     names::{Kind, Maker, Names},
@@ -128,40 +128,12 @@ struct Basis {
     counts_as: Option<String>,
 }
 
-/// Windows of the same boot that were counted without their streams.
-#[derive(Clone, Copy)]
-struct Whole {
-    /// The sender's end of the newest.
-    end_us: i64,
-    /// Some before it never came.
-    has_gaps: bool,
-}
-
-impl Whole {
-    const NONE: Self = Self {
-        end_us: i64::MIN,
-        has_gaps: false,
-    };
-}
-
 /// What [`Ledger::admit`] has in hand while it decides.
 struct Case<'a> {
     rules: &'a Rules,
     received_us: i64,
     token: u64,
     decision: Decision,
-}
-
-impl Case<'_> {
-    /// A point from a relay of a time that came before, whole and direct: it is a copy, unless
-    /// windows are missing there. Then it cannot be told.
-    fn copy_of_whole(&mut self, whole: Whole) {
-        let outcome = &mut self.decision.outcome;
-        match whole.has_gaps {
-            true => outcome.rejected.add(Rejection::TooOld, 1),
-            false => outcome.duplicates += 1,
-        }
-    }
 }
 
 impl Ledger {
@@ -366,7 +338,7 @@ impl Ledger {
             times: Times::of_boot(contact.offset_us),
             by_stream: contact.by_stream,
             is_identified: contact.digest.is_some(),
-            whole: Whole::NONE,
+            whole: Whole::default(),
             sequence: i64::try_from(place.sequence).ok(),
             counts_as: cloned.then(|| format!("{:08x}", place.of >> 32)),
         }
@@ -446,10 +418,7 @@ impl Ledger {
             times: Times::of_boot(boot.map_or(0, |boot| boot.offset_us)),
             by_stream: true,
             is_identified: false,
-            whole: boot.map_or(Whole::NONE, |boot| Whole {
-                end_us: boot.whole_end_us,
-                has_gaps: boot.missing() > 0,
-            }),
+            whole: boot.map_or(Whole::default(), Boot::whole),
             sequence: None,
             counts_as: cloned.then(|| format!("{:08x}", boot_key(&window.boot) >> 32)),
         }))

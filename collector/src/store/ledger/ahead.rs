@@ -3,11 +3,13 @@
 
 use proptest::prelude::*;
 
+use fathomline_wire::rejection::Rejection;
+
 use super::{
     Ledger,
-    tests::{NOW_US, admit, arrival, point},
+    tests::{NOW_US, admit, arrival, point, relayed, window_of},
 };
-use crate::intake::Temporality;
+use crate::{intake::Temporality, store::Outcome};
 
 const SECOND: i64 = 1_000_000;
 const YEARS: i64 = 10 * 365 * 86_400 * SECOND;
@@ -95,6 +97,17 @@ fn a_total_of_tomorrow_counts_once_and_the_next_of_today_counts_on() {
 }
 
 #[test]
+fn a_total_of_tomorrow_that_told_nothing_new_is_no_reset_when_its_time_has_come() {
+    let mut stream = Stream::default();
+    let mut send = |times, value, at| stream.send(Temporality::Cumulative, times, (value, at));
+    send((-60, 2), 1, 2);
+    send((-60, 105), 1, 4);
+    send((-60, 46), 2, 46);
+    send((-60, 105), 1, 46);
+    assert_eq!((stream.counted(), stream.duplicates), (2, 2));
+}
+
+#[test]
 fn a_count_that_began_tomorrow_goes_on_beside_the_one_of_today() {
     let mut stream = Stream::default();
     let mut send = |times, value, at| stream.send(Temporality::Cumulative, times, (value, at));
@@ -110,6 +123,70 @@ fn a_count_that_began_tomorrow_goes_on_beside_the_one_of_today() {
     send((day, day + 10), 5, day + 60);
     send((day, day + 60), 6, day + 60);
     assert_eq!((stream.counted(), stream.duplicates), (10, 2));
+}
+
+/// What becomes of pieces of one boot's windows, sent by a relay that lost what tells them apart.
+fn pieces(ledger: &mut Ledger, ends: &[(i64, i64)]) -> Vec<Outcome> {
+    let outcomes = ends.iter().map(|(end, at)| {
+        let mut piece = relayed(window_of("b", 1, NOW_US + end * SECOND));
+        piece.windows[0].sequence = None;
+        piece.windows[0].points[0].stream = *end as u128;
+        piece.received_us = NOW_US + at * SECOND;
+        admit(ledger, piece).unwrap().outcome
+    });
+    outcomes.collect()
+}
+
+/// One window of the boot, sent directly.
+fn whole(ledger: &mut Ledger, sequence: u64, (end, at): (i64, i64)) {
+    let mut window = window_of("b", sequence, NOW_US + end * SECOND);
+    window.received_us = NOW_US + at * SECOND;
+    assert_eq!(admit(ledger, window).unwrap().outcome.accepted, 1);
+}
+
+#[test]
+fn a_whole_window_of_tomorrow_swallows_no_piece_of_today() {
+    let mut ledger = Ledger::default();
+    let ahead = YEARS / SECOND;
+    whole(&mut ledger, 1, (0, 0));
+    whole(&mut ledger, 2, (ahead, 10));
+    let outcomes = pieces(&mut ledger, &[(0, 20), (ahead, 20), (20, 20), (ahead, 30)]);
+    let counted = outcomes.iter().map(|o| (o.accepted, o.duplicates));
+    // Copies of both whole windows, what came split alone, and a copy again.
+    assert_eq!(
+        counted.collect::<Vec<_>>(),
+        [(0, 1), (0, 1), (1, 0), (0, 1)]
+    );
+}
+
+#[test]
+fn of_many_windows_of_tomorrow_the_earliest_cannot_be_told_and_those_of_today_count() {
+    let mut ledger = Ledger::default();
+    for n in 1..=70 {
+        whole(&mut ledger, n as u64, (86_400 + n * 10, n * 10));
+    }
+    let ends = [(86_410, 710), (87_100, 710), (715, 715)];
+    let outcomes = pieces(&mut ledger, &ends);
+    let counted = outcomes
+        .iter()
+        .map(|o| (o.accepted, o.duplicates, o.rejected.of(Rejection::TooOld)));
+    assert_eq!(
+        counted.collect::<Vec<_>>(),
+        [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    );
+}
+
+#[test]
+fn what_a_boot_with_a_clock_of_tomorrow_left_is_no_clone() {
+    let mut ledger = Ledger::default();
+    let windows = [("a", 1, 0, 0), ("b", 1, 60, 60), ("a", 2, 86_400, 61)];
+    for (boot, sequence, end, at) in windows {
+        let mut window = window_of(boot, sequence, NOW_US + end * SECOND);
+        window.received_us = NOW_US + at * SECOND;
+        let decision = admit(&mut ledger, window).unwrap();
+        assert_eq!(decision.frame.measurements[0].columns.device, "i", "{boot}");
+    }
+    assert_eq!(ledger.held().cloned_boots, 0);
 }
 
 proptest! {

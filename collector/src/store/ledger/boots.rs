@@ -1,5 +1,6 @@
 //! Which windows of one boot were counted. In: sequences in any order. Out: new, repeat,
-//! conflict. Memory per boot is bounded: a high-water mark, ranges missing below it, a few digests.
+//! conflict; and which pieces of windows are copies. Memory per boot is bounded: a high-water mark,
+//! ranges missing below it, a few digests.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ const DIGESTS_MAX: usize = 2;
 
 /// Windows that are told apart by their streams, because they came in parts or through a relay.
 const BY_STREAM_MAX: usize = 256;
+
+/// Windows counted whole that ended ahead of their receipt.
+const AHEAD_MAX: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Boot {
@@ -28,7 +32,7 @@ pub(super) struct Boot {
     /// When the last of its windows was received.
     pub(super) seen_us: i64,
     /// The sender's end of the newest window that was counted whole, without its streams.
-    pub(super) whole_end_us: i64,
+    whole_end_us: Option<i64>,
     /// When a later boot of the same installation made contact; 0 if none did.
     pub(super) superseded_us: i64,
     /// Alive at the same time as another boot of its installation.
@@ -42,6 +46,50 @@ struct Rare {
     /// First and last of each missing range, ascending.
     gaps: Vec<(u64, u64)>,
     by_stream: Vec<u64>,
+    /// The sender's ends of windows that were counted whole before their time, ascending. The time
+    /// of such an end was measured by nobody, and says nothing about windows of today.
+    ahead: Vec<i64>,
+}
+
+/// What pieces of windows are held against: windows of their boot that were counted whole, without
+/// their streams.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Whole {
+    /// The sender's end of the newest; none if there is none.
+    end_us: Option<i64>,
+    /// Some before it never came.
+    has_gaps: bool,
+    ahead: Vec<i64>,
+}
+
+/// What a piece is, by the windows that were counted whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Its stream tells.
+    Own,
+    Copy,
+    /// It may be a copy, and it cannot be told.
+    Untold,
+}
+
+impl Whole {
+    /// Tells of a piece by its sender's end.
+    pub(super) fn tell(&self, end_us: i64, is_ahead: bool) -> Piece {
+        if self.ahead.binary_search(&end_us).is_ok() {
+            return Piece::Copy;
+        }
+        if self.end_us.is_some_and(|whole| end_us <= whole) {
+            return match self.has_gaps {
+                true => Piece::Untold,
+                false => Piece::Copy,
+            };
+        }
+        let is_full = self.ahead.len() == AHEAD_MAX;
+        match is_ahead && is_full && end_us < self.ahead[0] {
+            true => Piece::Untold,
+            false => Piece::Own,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +107,6 @@ impl Boot {
     pub(super) fn new(offset_us: i64) -> Self {
         Self {
             offset_us,
-            whole_end_us: i64::MIN,
             ..Self::default()
         }
     }
@@ -88,6 +135,30 @@ impl Boot {
     /// Whether the window was counted whole, without its streams.
     pub(super) fn holds_whole(&self, sequence: u64) -> bool {
         sequence <= self.high && !self.is_missing(sequence) && !self.is_by_stream(sequence)
+    }
+
+    /// Remembers where a window ended that was counted whole.
+    pub(super) fn insert_whole(&mut self, end_us: i64, is_ahead: bool) {
+        if !is_ahead {
+            self.whole_end_us = self.whole_end_us.max(Some(end_us));
+            return;
+        }
+        let ahead = &mut self.rare().ahead;
+        if let Err(at) = ahead.binary_search(&end_us) {
+            ahead.insert(at, end_us);
+        }
+        if ahead.len() > AHEAD_MAX {
+            ahead.remove(0);
+        }
+    }
+
+    pub(super) fn whole(&self) -> Whole {
+        let rare = self.rare.as_ref();
+        Whole {
+            end_us: self.whole_end_us,
+            has_gaps: self.missing() > 0,
+            ahead: rare.map_or(vec![], |rare| rare.ahead.clone()),
+        }
     }
 
     /// How many windows between its first and its last are missing.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BOOTS_REMEMBERED_US, CLOCK_TOLERANCE_US, boots::Boot, streams::Grown};
+use super::{BOOTS_REMEMBERED_US, CLOCK_TOLERANCE_US, boots::Boot, streams::Grown, times};
 
 /// Boots of one device that are remembered: a restart every 42 minutes for 30 days. The one that
 /// was silent longest is forgotten first, and nothing from before its last contact is counted then.
@@ -59,6 +59,12 @@ pub(crate) struct Contact {
     pub(crate) end_us: i64,
     /// Its points are remembered by their streams.
     pub(crate) by_stream: bool,
+}
+
+impl Contact {
+    fn is_ahead(&self) -> bool {
+        times::is_ahead(self.end_us, self.seen_us)
+    }
 }
 
 impl Devices {
@@ -153,8 +159,8 @@ impl Device {
         boot.is_part = place.boot != place.of;
         boot.insert(place.sequence, contact.digest, contact.by_stream);
         if !contact.by_stream {
-            let end_us = contact.end_us - boot.offset_us;
-            boot.whole_end_us = boot.whole_end_us.max(end_us);
+            let end_us = contact.end_us.saturating_sub(boot.offset_us);
+            boot.insert_whole(end_us, contact.is_ahead());
         }
         self.keep_few_boots(place);
     }
@@ -172,7 +178,9 @@ impl Device {
             return;
         };
         let since_us = known.superseded_us;
-        if since_us == 0 || contact.end_us <= since_us + CLOCK_TOLERANCE_US {
+        let is_past = contact.end_us <= since_us + CLOCK_TOLERANCE_US;
+        // A time that has not come says nothing about when it was measured.
+        if since_us == 0 || is_past || contact.is_ahead() {
             return;
         }
         let newest = self.newest;

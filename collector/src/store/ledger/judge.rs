@@ -107,8 +107,10 @@ pub(super) fn judge(
     let mut remember = vec![];
     if verdict != Verdict::Repeat {
         remember.push((name, total));
-        remember.extend(is_ahead.then_some((point.stream ^ AHEAD, interval)));
     }
+    // A repeat, too: sent again when its time has come, a total that has been passed would look
+    // like a reset.
+    remember.extend(is_ahead.then_some((point.stream ^ AHEAD, interval)));
     Ok(Judged { verdict, remember })
 }
 

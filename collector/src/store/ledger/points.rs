@@ -7,6 +7,7 @@ use fathomline_wire::{identity::CLONE_MARK, rejection::Rejection};
 
 use super::{
     Basis, Case, Entry, Ledger, Limits,
+    boots::Piece,
     judge::{self, Judged, Receipt, Verdict},
     names::Maker,
     times,
@@ -22,9 +23,17 @@ impl Ledger {
                 case.decision.outcome.rejected.add(Rejection::TooOld, 1);
                 continue;
             }
-            if point.columns.time <= basis.whole.end_us {
-                case.copy_of_whole(basis.whole);
-                continue;
+            let is_ahead = basis.times.is_ahead(point.columns.time, case.received_us);
+            match basis.whole.tell(point.columns.time, is_ahead) {
+                Piece::Own => {}
+                Piece::Copy => {
+                    case.decision.outcome.duplicates += 1;
+                    continue;
+                }
+                Piece::Untold => {
+                    case.decision.outcome.rejected.add(Rejection::TooOld, 1);
+                    continue;
+                }
             }
             let admitted = self
                 .admit_names(&mut point, basis.maker, &mut cohort, case)
@@ -53,18 +62,17 @@ impl Ledger {
             received_us: case.received_us,
         };
         let Judged { verdict, remember } = judge::judge(&self.streams, point, receipt)?;
-        if verdict == Verdict::Repeat {
-            case.decision.outcome.duplicates += 1;
-            return Ok(false);
-        }
         let streams = &self.streams;
         let grows = remember.iter().map(|(name, c)| c.grows(streams.get(*name)));
         let grows = grows.sum();
         let Maker { device, token } = basis.maker;
+        case.decision.outcome.duplicates += u64::from(verdict == Verdict::Repeat);
         if !self.has_room(device, grows, &case.rules.limits) {
-            return match basis.is_identified && point.temporality != Temporality::Cumulative {
-                true => Ok(true),
-                false => Err(Rejection::Cardinality),
+            let by_sequence = basis.is_identified && point.temporality != Temporality::Cumulative;
+            return match verdict {
+                Verdict::Repeat => Ok(false),
+                Verdict::Count | Verdict::Baseline if by_sequence => Ok(true),
+                Verdict::Count | Verdict::Baseline => Err(Rejection::Cardinality),
             };
         }
         for (stream, counted) in remember {

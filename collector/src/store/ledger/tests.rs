@@ -182,7 +182,7 @@ fn headers_that_name_another_device_are_refused() {
 }
 
 /// A window of a boot, measured in the ten seconds before `end`.
-fn window_of(boot: &str, sequence: u64, end: i64) -> Arrival {
+pub(super) fn window_of(boot: &str, sequence: u64, end: i64) -> Arrival {
     let mut arrival = arrival(Some(sequence), sequence as u8, delta(end));
     let declared = arrival.declared.as_mut().unwrap();
     declared.identity.boot = boot.into();
@@ -191,7 +191,7 @@ fn window_of(boot: &str, sequence: u64, end: i64) -> Arrival {
     arrival
 }
 
-fn relayed(mut arrival: Arrival) -> Arrival {
+pub(super) fn relayed(mut arrival: Arrival) -> Arrival {
     arrival.declared = None;
     arrival
 }

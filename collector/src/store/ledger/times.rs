@@ -51,8 +51,7 @@ impl Times {
 
     /// Whether a time lies so far ahead of its receipt that nobody can have measured it.
     pub(super) fn is_ahead(self, time_us: i64, received_us: i64) -> bool {
-        let ahead_us = self.corrected(time_us).saturating_sub(received_us);
-        ahead_us > FUTURE_MAX_US
+        is_ahead(self.corrected(time_us), received_us)
     }
 
     /// Moves a row's times to the collector's clock.
@@ -74,6 +73,11 @@ impl Times {
             Clock::Ok
         };
     }
+}
+
+/// Whether a corrected time lies so far ahead of its receipt that nobody can have measured it.
+pub(super) fn is_ahead(corrected_us: i64, received_us: i64) -> bool {
+    corrected_us.saturating_sub(received_us) > FUTURE_MAX_US
 }
 
 /// Whether a corrected time is older than what is remembered: it may have been counted.
