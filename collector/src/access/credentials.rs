@@ -16,6 +16,7 @@ use crate::{
         audit::{self, AuditEntry},
         credentials as rows, erasures,
     },
+    store::{Folder, StoreError},
 };
 
 const COMMAND_LINE: &str = "command line";
@@ -70,6 +71,9 @@ pub enum CredentialError {
     /// The system's random source failed.
     #[error("cannot draw a token: {0}; check the system's random source")]
     Random(#[from] getrandom::Error),
+    /// The folder cannot be asked; its message says what to do.
+    #[error(transparent)]
+    Folder(#[from] StoreError),
     /// The database failed; its message says what to do.
     #[error("{0}")]
     Database(Box<dyn std::error::Error + Send + Sync>),
@@ -206,9 +210,11 @@ impl Credentials {
     }
 
     /// Whether a collector works on the folder at this moment.
-    pub fn collector_runs(&self) -> bool {
-        let lock = std::fs::File::open(self.folder.join("lock"));
-        lock.is_ok_and(|lock| lock.try_lock_shared().is_err())
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn collector_runs(&self) -> Result<bool> {
+        Ok(Folder::is_locked(&self.folder)?)
     }
 
     /// The day by which files are gone that hold rows of what is erased now, UTC.

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use fathomline_collector::{
     clock::rfc3339,
     credentials::{Credentials, DeviceRow},
+    sentence,
 };
 
 use super::{
@@ -83,7 +84,14 @@ fn erase(credentials: &Credentials, device: &str) -> anyhow::Result<()> {
     remark(&format!("nothing is taken from device {device:?} any more"));
     let began = Instant::now();
     let mut done = false;
-    while !done && credentials.collector_runs() && began.elapsed() < PATIENCE {
+    let runs = || match credentials.collector_runs() {
+        Ok(runs) => runs,
+        Err(error) => {
+            remark(&sentence(&error));
+            false
+        }
+    };
+    while !done && runs() && began.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(200));
         done = wait(credentials.erasures_are_done())?;
     }

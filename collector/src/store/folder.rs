@@ -75,6 +75,22 @@ impl Folder {
         })
     }
 
+    /// Whether a collector works on the folder at this moment.
+    pub(crate) fn is_locked(root: &Path) -> Result<bool, StoreError> {
+        let tried = match File::open(root.join("lock")) {
+            Ok(lock) => lock
+                .try_lock_shared()
+                .map_err(|error| not_locked(error, root)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(not_locked(TryLockError::Error(error), root)),
+        };
+        match tried {
+            Ok(()) => Ok(false),
+            Err(StoreError::Locked(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -181,6 +197,22 @@ mod tests {
             told.contains("no locks available") && !told.contains("in use"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn whether_a_collector_runs_is_told_by_the_lock_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!Folder::is_locked(root.path()).unwrap(), "none ever did");
+        let held = Folder::open(root.path()).unwrap();
+        assert!(Folder::is_locked(root.path()).unwrap());
+        drop(held);
+        assert!(!Folder::is_locked(root.path()).unwrap());
+        // A name that leads to itself: what lies there, nobody can say.
+        let lock = root.path().join("lock");
+        fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(&lock, &lock).unwrap();
+        let told = Folder::is_locked(root.path()).unwrap_err().to_string();
+        assert!(told.starts_with("cannot lock the data folder"), "{told}");
     }
 
     #[test]
