@@ -442,3 +442,20 @@ fn a_corrupt_configuration_is_named_with_its_line() {
         &["/nowhere.toml"],
     );
 }
+
+#[test]
+fn a_long_query_of_files_has_the_stack_of_the_collector() {
+    let house = House::open();
+    house.receive(&good_window());
+    let data = house.data().to_string_lossy().into_owned();
+    // A fifth of what the engine lets through: planning takes its square, and an unoptimised build
+    // of it needed more than 2 MiB of stack for 250.
+    let sum = vec!["1"; 300].join(" + ");
+    let sql = format!("SELECT {sum} AS answer");
+    // The first thread of a process has the stack that its shell allows.
+    let mut command = Command::new("sh");
+    let asked = r#"ulimit -s 1024; exec "$0" sql "$1" --data "$2" --format json"#;
+    command.args(["-c", asked]).arg(program::path());
+    let (answered, told) = house::run(command.args([&sql, &data]));
+    assert!(answered && told.contains("[300]"), "{told}");
+}

@@ -6,6 +6,7 @@ mod judging;
 mod keeping;
 mod power;
 mod reference;
+mod runtime;
 mod serve;
 mod sql;
 mod stored;

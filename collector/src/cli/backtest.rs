@@ -26,7 +26,8 @@ use report::Line;
 use super::{
     judging::Judging,
     keeping::{Shape, list, remark},
-    stored::{Stored, ask},
+    runtime::ask,
+    stored::Stored,
 };
 
 const MINUTE_US: i64 = 60 * SECOND_US;

@@ -21,7 +21,8 @@ use serde::Serialize;
 use super::{
     judging::Judging,
     keeping::{Listed, Shape, list, remark},
-    stored::{Stored, ask},
+    runtime::ask,
+    stored::Stored,
 };
 
 #[derive(Debug, Args)]

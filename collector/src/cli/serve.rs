@@ -13,9 +13,10 @@ use fathomline_collector::{Collector, Config, Running};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::runtime;
+
 /// Longest wait for open requests and the last commit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-const STACK_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -52,11 +53,7 @@ impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         log_to_stderr(self.log_format);
         let config = self.config()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            // Plans are walked by recursion: see the limits of the query engine.
-            .thread_stack_size(STACK_BYTES)
-            .build()?;
+        let runtime = runtime::build()?;
         let done = runtime.block_on(async {
             let running = Collector::start(config).await?;
             announce(&running)?;

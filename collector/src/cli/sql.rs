@@ -20,7 +20,7 @@ use fathomline_queries::{
 };
 use serde_json::{Value, json};
 
-use super::stored;
+use super::runtime;
 
 /// Longer than the collector's own deadline, so that its answer comes first.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -63,7 +63,7 @@ enum Format {
 
 impl Sql {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let answer = stored::ask(self.answer())?;
+        let answer = runtime::ask(self.answer())?;
         let mut out = io::stdout().lock();
         let printed = match self.format {
             Format::Table => table::write(&mut out, &answer),

@@ -1,4 +1,4 @@
-//! What commands share that read stored rows: waiting for them, and the lanes of a data folder.
+//! What commands share that read stored rows: the lanes of a data folder.
 
 use std::path::Path;
 
@@ -11,17 +11,6 @@ use fathomline_queries::{
     published::Publication,
     series::Span,
 };
-
-/// Waits for one answer of the query engine, which works on every core.
-pub(super) fn ask<T, E>(answer: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
-where
-    E: Into<anyhow::Error>,
-{
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(answer).map_err(Into::into)
-}
 
 /// Committed lanes. Where their width was changed, the newest counts.
 pub(super) struct Stored {

@@ -16,7 +16,7 @@ use fathomline_queries::{drift::Level, stats::Season};
 use super::{
     super::{
         keeping::{Folder, Shape, list, remark},
-        stored::ask,
+        runtime::ask,
     },
     COMMAND_LINE,
 };
