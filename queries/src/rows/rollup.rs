@@ -6,10 +6,16 @@
 
 use std::collections::HashMap;
 
+use fathomline_wire::limits::POINT_COUNT_MAX;
+
 use super::{
     Clock, Cohort, DeviceColumns, DeviceSketch, Distribution, DistributionRow, MeasurementKind,
     MeasurementRow, RollupRow,
 };
+
+/// Rows of one lane and cohort that are looked through for one that takes more: bounds of foreign
+/// histograms can all differ, and whoever sends them must not make everybody wait.
+pub(super) const APART_MAX: usize = 64;
 
 /// End of the lane that an interval ending at `time` belongs to. Lanes are `(start, end]`.
 pub fn lane_end(time: i64, width_us: i64) -> i64 {
@@ -111,14 +117,9 @@ impl<'a> Lanes<'a> {
             ),
         };
         let devices = DeviceSketch::of(&columns.device);
-        for at in found.iter() {
+        for at in found.iter().rev().take(APART_MAX) {
             let row = &mut self.rows[*at];
-            // A sum beyond 63 bits goes to a row of its own: rows of one lane add up anyway.
-            let Some(sum) = row.count.checked_add(count) else {
-                continue;
-            };
-            if merged(&mut row.distribution, distribution) {
-                row.count = sum;
+            if added(row, count, distribution) {
                 row.device_windows += 1;
                 row.devices.merge(&devices);
                 return;
@@ -149,6 +150,21 @@ fn cohort(columns: &DeviceColumns, category: &str) -> Cohort {
         unit: columns.unit.clone(),
         category: category.to_owned(),
     }
+}
+
+/// Adds to a row of the same lane and cohort; false, and nothing changed, where it does not mix or
+/// would be more than a row can hold: rows of one lane add up anyway.
+pub(super) fn added(row: &mut RollupRow, count: i64, distribution: Option<&Distribution>) -> bool {
+    let Some(sum) = row.count.checked_add(count) else {
+        return false;
+    };
+    // Whoever reads a stored histogram takes no more than a point may count.
+    let is_read = distribution.is_none() || sum.unsigned_abs() <= POINT_COUNT_MAX;
+    if !is_read || !merged(&mut row.distribution, distribution) {
+        return false;
+    }
+    row.count = sum;
+    true
 }
 
 /// Merges where both are of one kind (and have one set of bounds); false where they do not mix.

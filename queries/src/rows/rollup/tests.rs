@@ -117,6 +117,44 @@ fn histograms_of_other_bounds_keep_rows_of_their_own() {
 }
 
 #[test]
+fn as_many_bounds_as_there_are_points_do_not_keep_everybody_waiting() {
+    let row = |bound: usize| DistributionRow {
+        columns: device_columns(),
+        category: None,
+        distribution: Distribution::Explicit(ExplicitHistogram {
+            bounds: vec![bound as f64],
+            counts: vec![1, 0],
+            count: 1,
+            sum: None,
+            min: None,
+            max: None,
+        }),
+    };
+    // The first bound is too far back to be looked for, the last is not.
+    let bounds = (0..=APART_MAX).chain([0, APART_MAX]);
+    let rolled = rollup(&bounds.map(row).collect::<Vec<_>>(), &[], WIDTH_US);
+    assert_eq!(rolled.len(), APART_MAX + 2);
+    assert_eq!(rolled.iter().map(|row| row.count).max(), Some(2));
+    assert_eq!(rolled[0].count, 1);
+}
+
+#[test]
+fn no_row_counts_more_than_what_is_read_again() {
+    let row = |count| {
+        let mut histogram = ExponentialHistogram::new(4);
+        (histogram.zero_count, histogram.count) = (count, count);
+        DistributionRow {
+            columns: device_columns(),
+            category: None,
+            distribution: Distribution::Exponential(histogram),
+        }
+    };
+    let rolled = rollup(&[POINT_COUNT_MAX, 1, 2].map(row), &[], WIDTH_US);
+    let counts: Vec<_> = rolled.iter().map(|row| row.count.unsigned_abs()).collect();
+    assert_eq!(counts, [POINT_COUNT_MAX, 3]);
+}
+
+#[test]
 fn counts_that_would_overflow_stay_apart() {
     let rows = [i64::MAX, 1].map(|n| measurement(MeasurementKind::Delta, "hostile", Some(n)));
     let counts: Vec<_> = rollup(&[], &rows, WIDTH_US)
