@@ -2,11 +2,12 @@
 //!
 //! In: what intake admitted, what the watcher judged. Out: Arrow batches in the exact schema of
 //! `schema.rs` (`rows/batch.rs`) and back (`rows/stored.rs`), and the cohort increments that device
-//! rows add up to (`rows/rollup.rs`). Times are microseconds since the Unix epoch. Never: a clock,
-//! IO.
+//! rows add up to (`rows/rollup.rs`), once more where files are joined (`rows/increments.rs`).
+//! Times are microseconds since the Unix epoch. Never: a clock, IO.
 
 mod batch;
 mod devices;
+mod increments;
 mod rollup;
 mod spans;
 mod stored;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use batch::histogram_columns;
 pub use batch::{RowError, distributions, events, measurements, rollups, verdicts};
 pub use devices::DeviceSketch;
+pub use increments::Increments;
 pub use rollup::{lane_end, rollup};
 pub use spans::{SpanKind, SpanRow, SpanStatus, spans};
 pub(crate) use stored::rollups as stored_rollups;

@@ -345,7 +345,8 @@ const DEVICE_ORDER: [&str; 9] = [
     column::TIME,
 ];
 
-const COHORT_ORDER: [&str; 8] = [
+/// Rows of one lane and cohort lie side by side.
+const COHORT_ORDER: [&str; 11] = [
     column::METRIC,
     column::SERVICE,
     column::MODEL,
@@ -354,6 +355,9 @@ const COHORT_ORDER: [&str; 8] = [
     column::DEVICE_CLASS,
     column::CATEGORY,
     column::TIME,
+    column::WIDTH_US,
+    column::QUANTIZATION,
+    column::UNIT,
 ];
 
 impl Table {

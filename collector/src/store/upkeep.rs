@@ -1,7 +1,7 @@
-//! What becomes of tables after their commits: many small files become few sorted ones, and what is
-//! old goes.
+//! What becomes of tables after their commits: many small files become few sorted ones, increments
+//! of one lane one row, and what is old goes.
 //!
-//! In: the tables, the clock, how much memory. Out: the same rows in fewer files, shown by one
+//! In: the tables, the clock, how much memory. Out: the same facts in fewer files, shown by one
 //! swap.
 //! A thread and a runtime of its own with one partition, so that ingest and questions keep their
 //! cores; the tables' lock is held for a commit and never while files are read or written. Never in
@@ -256,7 +256,7 @@ impl Upkeep {
         let began = std::time::Instant::now();
         let paths: Vec<_> = group.iter().map(|file| file.path.clone()).collect();
         let target = self.settings.file_bytes;
-        let added = rewrite::sorted(&self.session, (table, delta), &paths, None, target).await?;
+        let added = rewrite::joined(&self.session, (table, delta), &paths, target).await?;
         stall::at("upkeep-written", self.folder.root());
         let removed = group.iter().map(|file| file.view.remove_action(false));
         let compacted = Compacted {

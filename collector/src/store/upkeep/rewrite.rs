@@ -8,6 +8,7 @@
 
 use datafusion::{
     arrow::{compute::cast, error::ArrowError, record_batch::RecordBatch},
+    execution::SendableRecordBatchStream,
     logical_expr::{Expr, SortExpr, col},
     prelude::SessionContext,
 };
@@ -21,8 +22,8 @@ use deltalake_core::{
     protocol::DeltaOperation,
     writer::{DeltaWriter, RecordBatchWriter},
 };
-use fathomline_queries::schema::Table;
-use futures::{Stream, StreamExt};
+use fathomline_queries::{rows::Increments, schema::Table};
+use futures::{Stream, StreamExt, stream};
 
 use super::UpkeepError;
 use crate::store::layout::writer_properties;
@@ -62,6 +63,45 @@ pub(super) async fn sorted(
     keep: Option<Expr>,
     target: u64,
 ) -> Result<Vec<Add>, UpkeepError> {
+    let rows = rows(session, (table, delta), paths, keep).await?;
+    written((table, delta), rows, target).await
+}
+
+/// Writes what the rows of `paths` say, sorted, into files of about `target` bytes. Nothing is
+/// committed. A row is in one file before and after; increments of one lane become one row.
+pub(super) async fn joined(
+    session: &SessionContext,
+    (table, delta): (Table, &DeltaTable),
+    paths: &[String],
+    target: u64,
+) -> Result<Vec<Add>, UpkeepError> {
+    let rows = rows(session, (table, delta), paths, None).await?;
+    match table {
+        Table::Rollups => written((table, delta), Box::pin(lanes(rows)), target).await,
+        _ => written((table, delta), rows, target).await,
+    }
+}
+
+/// Increments that lie side by side, as one for each lane.
+fn lanes(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch, UpkeepError>> {
+    let begun = (rows, Some(Increments::default()));
+    stream::unfold(begun, |(mut rows, increments)| async move {
+        let mut increments = increments?;
+        let Some(batch) = rows.next().await else {
+            let last = increments.end().map_err(UpkeepError::from);
+            return Some((last, (rows, None)));
+        };
+        let joined = batch.and_then(|batch| increments.add(&as_written(Table::Rollups, &batch)?));
+        Some((joined.map_err(UpkeepError::from), (rows, Some(increments))))
+    })
+}
+
+async fn rows(
+    session: &SessionContext,
+    (table, delta): (Table, &DeltaTable),
+    paths: &[String],
+    keep: Option<Expr>,
+) -> Result<SendableRecordBatchStream, UpkeepError> {
     let selection = FileSelection::from_file_paths(paths.iter().map(String::as_str));
     let provider = delta
         .table_provider()
@@ -71,8 +111,7 @@ pub(super) async fn sorted(
     if let Some(keep) = keep {
         rows = rows.filter(keep)?;
     }
-    let rows = rows.sort(order(table))?.execute_stream().await?;
-    written((table, delta), rows, target).await
+    Ok(rows.sort(order(table))?.execute_stream().await?)
 }
 
 /// Writes rows as they come into files of about `target` bytes. Nothing is committed.
@@ -89,7 +128,9 @@ where
         .with_target_file_size(target);
     while let Some(batch) = rows.next().await {
         let batch = as_written(table, &batch?).map_err(DeltaTableError::from)?;
-        writer.write(batch).await?;
+        if batch.num_rows() > 0 {
+            writer.write(batch).await?;
+        }
     }
     Ok(writer.flush().await?)
 }
@@ -113,7 +154,8 @@ fn order(table: Table) -> Vec<SortExpr> {
 }
 
 impl Change {
-    /// What `removed` held is in `added`, and nothing else: readers of changes may skip it.
+    /// What `removed` said is in `added`, and nothing else: readers of changes may skip it, and
+    /// whoever added up increments as they came has counted what is joined here.
     pub(super) fn same_rows(removed: Vec<Remove>, mut added: Vec<Add>) -> Self {
         added.iter_mut().for_each(|add| add.data_change = false);
         Self { removed, added }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use datafusion::arrow::record_batch::RecordBatch;
 use fathomline_queries::{
     engine::{Engine, EngineLimits},
+    lanes::{SeriesLane, closed},
     published::Publication,
     rows::{self, Clock as RowClock, DeviceColumns, Distribution, DistributionRow},
+    series::Span,
 };
 use fathomline_wire::histogram::ExponentialHistogram;
 use serde_json::json;
@@ -468,6 +470,36 @@ async fn hours_and_days_are_built_when_they_close_and_again_when_late_rows_come(
     let yard = Yard::over(folder.path(), settings()).await;
     yard.coarsen(tomorrow).await;
     assert_eq!(yard.coarse().await, built, "after a restart");
+}
+
+#[tokio::test]
+async fn increments_of_one_lane_become_one_row_and_lanes_answer_the_same() {
+    async fn lanes(yard: &Yard) -> (serde_json::Value, Vec<SeriesLane>) {
+        let engine = yard.engine();
+        let sql = "SELECT count(*), sum(count), sum(device_windows) FROM rollups";
+        let rows = engine.query_outside(sql).await.unwrap();
+        let span = Span {
+            width_us: 60_000_000,
+            from_us: HOUR - HOUR_US,
+            to_us: HOUR,
+        };
+        let lanes = closed(&engine, span, &["fathomline.output.surprisal"]);
+        (json!(rows.rows[0]), lanes.await.unwrap())
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let yard = Yard::over(folder.path(), settings()).await;
+    for segment in 0..6 {
+        let rows = windows(segment..segment + 2, 1 + segment % 2);
+        yard.commit(segment, &rows).await;
+    }
+    let (rows, before) = lanes(&Yard::over(folder.path(), settings()).await).await;
+    assert_eq!(rows, json!([6, 24, 12]));
+    yard.upkeep.compact(Table::Rollups, NOW_US).await.unwrap();
+    let (rows, after) = lanes(&yard).await;
+    assert_eq!(rows, json!([2, 24, 12]));
+    // Sums too: those of windows that are all the same round alike.
+    assert_eq!(before, after);
+    assert_eq!((after.len(), after[0].devices, after[1].devices), (2, 6, 6));
 }
 
 /// Late rows that were compacted before anybody built their hour are not forgotten.
