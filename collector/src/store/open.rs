@@ -192,7 +192,7 @@ async fn replay(committer: &mut Committer) -> Result<i64, StoreError> {
     let committed = committer.last_committed().await?;
     let segments = wal::replay(&folder).map_err(log_error)?;
     // The first commit comes before the first checkpoint; then its segment is still there.
-    let from_the_start = segments.first().is_some_and(|first| first.segment <= 1);
+    let from_the_start = segments.first().is_some_and(|first| first <= 1);
     if known == 0 && committed > 0 && !from_the_start {
         return Err(StoreError::Log(format!(
             "{} is missing, and without it windows that are sent again would be counted again; restore the data folder from a backup",
@@ -207,6 +207,7 @@ async fn replay(committer: &mut Committer) -> Result<i64, StoreError> {
     }
     let mut last = known.max(committed);
     for replayed in segments {
+        let replayed = replayed.map_err(log_error)?;
         let segment = replayed.segment;
         let mut sealed = again(replayed)?;
         if segment > known {

@@ -125,17 +125,34 @@ impl Wal {
     }
 }
 
-/// Reads every segment in `folder`, oldest first. A torn end is repaired in the newest segment
-/// only: anywhere else acknowledged data would be missing, which is an error. Damage inside of the
-/// newest segment costs the damaged frames alone: those behind it are read, and the file is kept
-/// aside as it was.
-pub(crate) fn replay(folder: &Path) -> io::Result<Vec<Replayed>> {
-    let segments = segments(folder)?;
-    let newest = segments.last().copied();
-    let mut replayed = Vec::new();
-    for segment in segments {
+/// The segments of a folder, oldest first, each read when it is asked for: a log can be larger than
+/// memory. A torn end is repaired in the newest segment only: anywhere else acknowledged data would
+/// be missing, which is an error. Damage inside of the newest segment costs the damaged frames
+/// alone: those behind it are read, and the file is kept aside as it was.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    folder: PathBuf,
+    left: std::vec::IntoIter<i64>,
+}
+
+pub(crate) fn replay(folder: &Path) -> io::Result<Replay> {
+    Ok(Replay {
+        folder: folder.to_owned(),
+        left: segments(folder)?.into_iter(),
+    })
+}
+
+impl Replay {
+    /// The oldest segment that is left to be read.
+    pub(crate) fn first(&self) -> Option<i64> {
+        self.left.as_slice().first().copied()
+    }
+
+    fn read(&self, segment: i64) -> io::Result<Replayed> {
+        let folder = self.folder.as_path();
         let found = read_segment(folder, segment)?;
-        if (found.torn || found.damaged > 0) && Some(segment) != newest {
+        let is_newest = self.left.as_slice().is_empty();
+        if (found.torn || found.damaged > 0) && !is_newest {
             return Err(io::Error::other(format!(
                 "log segment {} is damaged before its end; restore it from a backup or move it away, which loses what it held",
                 path(folder, segment).display()
@@ -150,9 +167,17 @@ pub(crate) fn replay(folder: &Path) -> io::Result<Vec<Replayed>> {
             file.set_len(found.whole_bytes)?;
             file.sync_all()?;
         }
-        replayed.push(found);
+        Ok(found)
     }
-    Ok(replayed)
+}
+
+impl Iterator for Replay {
+    type Item = io::Result<Replayed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let segment = self.left.next()?;
+        Some(self.read(segment))
+    }
 }
 
 /// Keeps the damaged file beside a new one that holds its whole frames.
@@ -341,6 +366,11 @@ fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
+    /// Every segment.
+    fn replayed(folder: &Path) -> io::Result<Vec<Replayed>> {
+        replay(folder)?.collect()
+    }
+
     #[test]
     fn what_was_appended_is_replayed_in_order_over_segments() {
         let folder = tempfile::tempdir().unwrap();
@@ -348,11 +378,11 @@ mod tests {
         wal.append(&[b"a".to_vec(), b"".to_vec()]).unwrap();
         wal.roll().unwrap();
         wal.append(&[b"c".to_vec()]).unwrap();
-        let replayed = replay(folder.path()).unwrap();
-        assert_eq!(replayed[0].frames, [b"a".to_vec(), b"".to_vec()]);
-        assert_eq!((replayed[1].segment, replayed[1].torn), (2, false));
+        let found = replayed(folder.path()).unwrap();
+        assert_eq!(found[0].frames, [b"a".to_vec(), b"".to_vec()]);
+        assert_eq!((found[1].segment, found[1].torn), (2, false));
         drop_segments(folder.path(), 1).unwrap();
-        assert_eq!(replay(folder.path()).unwrap().len(), 1);
+        assert_eq!(replayed(folder.path()).unwrap().len(), 1);
     }
 
     #[test]
@@ -368,13 +398,13 @@ mod tests {
             for behind in [0, 100] {
                 let bytes = [&whole[..cut], &vec![0; behind]].concat();
                 fs::write(path(folder.path(), 1), bytes).unwrap();
-                let found = &replay(folder.path()).unwrap()[0];
+                let found = &replayed(folder.path()).unwrap()[0];
                 let frames = usize::from(cut >= first) + usize::from(cut >= second);
                 assert_eq!(found.frames.len(), frames, "cut at {cut}");
                 let torn = ![0, first].contains(&cut) && cut < second;
                 // The last bytes of a frame may be lost to the disk as well: said, not hidden.
                 assert_eq!(found.torn || found.damaged > 0, torn, "cut at {cut}");
-                let again = &replay(folder.path()).unwrap()[0];
+                let again = &replayed(folder.path()).unwrap()[0];
                 assert_eq!((again.frames.len(), again.torn), (frames, false));
             }
         }
@@ -395,7 +425,7 @@ mod tests {
         let large = vec![vec![1; AHEAD_BYTES]];
         wal.append(&large).unwrap();
         assert_eq!(length(), wal.bytes(), "what is large is written once");
-        let found = &replay(folder.path()).unwrap()[0];
+        let found = &replayed(folder.path()).unwrap()[0];
         assert_eq!(
             (found.frames.len(), found.torn, found.damaged),
             (601, false, 0)
@@ -415,7 +445,7 @@ mod tests {
         wal.leave().unwrap();
         wal.roll().unwrap();
         wal.append(&[b"second".to_vec()]).unwrap();
-        let frames: Vec<_> = replay(folder.path()).unwrap();
+        let frames: Vec<_> = replayed(folder.path()).unwrap();
         let frames: Vec<_> = frames.into_iter().flat_map(|found| found.frames).collect();
         assert_eq!(frames, [b"first".to_vec(), b"second".to_vec()]);
     }
@@ -432,13 +462,13 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             fs::write(path(folder.path(), 1), &bytes).unwrap();
-            let found = &replay(folder.path()).unwrap()[0];
+            let found = &replayed(folder.path()).unwrap()[0];
             let kept = (0..3).filter(|n| *n != lost).map(|n| frames[n].clone());
             assert_eq!(found.frames, kept.collect::<Vec<_>>(), "bit at {at}");
             assert_eq!((found.damaged, found.torn), (1, false), "bit at {at}");
             let aside = path(folder.path(), 1).with_extension("damaged");
             assert_eq!(fs::read(aside).unwrap(), bytes);
-            let again = &replay(folder.path()).unwrap()[0];
+            let again = &replayed(folder.path()).unwrap()[0];
             assert_eq!((again.frames.len(), again.damaged), (2, 0), "repaired once");
         }
     }
@@ -453,11 +483,28 @@ mod tests {
         bytes[9] ^= 1;
         fs::write(path(folder.path(), 1), &bytes).unwrap();
         assert!(
-            replay(folder.path())
+            replayed(folder.path())
                 .unwrap_err()
                 .to_string()
                 .contains("damaged")
         );
+    }
+
+    #[test]
+    fn a_segment_is_in_memory_once_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wal = Wal::create(folder.path(), 1).unwrap();
+        wal.append(&[b"first".to_vec()]).unwrap();
+        wal.roll().unwrap();
+        let mut segments = replay(folder.path()).unwrap();
+        assert_eq!(segments.first(), Some(1));
+        assert_eq!(segments.next().unwrap().unwrap().frames.len(), 1);
+        wal.append(&[b"second".to_vec()]).unwrap();
+        assert_eq!(
+            segments.next().unwrap().unwrap().frames,
+            [b"second".to_vec()]
+        );
+        assert!(segments.next().is_none());
     }
 
     /// Bytes without a pattern, the same each time.
