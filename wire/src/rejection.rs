@@ -114,7 +114,7 @@ impl Rejection {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Malformed => {
-                "the request is not what it claims to be; the sentence before says what is wrong with it"
+                "the request is not what it claims to be; what follows says what is wrong with it"
             }
             Self::Unsupported => {
                 "send application/x-protobuf or application/json, uncompressed or with gzip or zstd"
@@ -128,7 +128,7 @@ impl Rejection {
             }
             Self::Scale => "the exponential histogram's scale must be between -10 and 20",
             Self::Counts => {
-                "counts of one point must be 0 to 2^40 (counters: 2^53), and bucket counts add up to them"
+                "counts of one point must be 0 to 2^40 (counters: 2^53), bucket counts add up to them, and bounds ascend"
             }
             Self::NotFinite => "numbers must be finite; drop NaN and infinity before recording",
             Self::Time => "each point needs a time and may not end before it starts",
@@ -136,10 +136,10 @@ impl Rejection {
                 "the interval overlaps one that was counted; use delta temporality or keep start times constant"
             }
             Self::TooLong => {
-                "names and attribute values may have 128 bytes at most, and no control characters"
+                "names and attribute values may have 128 bytes at most, and no control characters; metrics are named by letters, digits and _.-/, units have 32 bytes at most"
             }
             Self::Kind => {
-                "send sums, gauges, histograms or exponential histograms; summaries are not stored"
+                "send sums, gauges, histograms or exponential histograms, and a metric of the contract as what it is there; summaries are not stored"
             }
             Self::Cardinality => {
                 "this device or token made its share of services, cohorts, metrics, categories, devices or series, or there are as many as the collector keeps; drop unbounded attributes before sending, or raise the limits"
