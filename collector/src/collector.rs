@@ -22,7 +22,7 @@ use crate::{
         limit::{self, Limit},
         origin::{self, HostRules},
     },
-    alert::{Alerts, desk::Desk},
+    alert::{Alerts, desk::Desk, signature::SecretError},
     api::{self, ApiState},
     clock::{Clock, SystemClock},
     config::Config,
@@ -95,6 +95,12 @@ pub enum StartError {
     /// A room other than the store cannot be opened; the message says which and what to do.
     #[error(transparent)]
     Room(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<SecretError> for StartError {
+    fn from(error: SecretError) -> Self {
+        Self::room(error)
+    }
 }
 
 impl StartError {
@@ -242,34 +248,23 @@ impl Rooms {
         let folder = Folder::open(&config.data)?;
         let database = Database::open(&config.data).map_err(StartError::room)?;
         check_retention(config, &database).await?;
-        let access = Access::open(&config.data, database.clone(), config.access);
-        let access = Arc::new(access.map_err(StartError::room)?);
-        access.refresh().await.map_err(StartError::room)?;
+        let access = open_access(config, &database).await?;
         let alerts =
             Alerts::new(&config.alert, &database, &clock, observer).map_err(StartError::room)?;
         let opened = open_store(folder, config, &database, observer).await?;
         let (stored, engine) = engines(opened.lake, config, &clock)?;
         let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(stored));
         let settings = watch_settings(config, http);
-        let control = Control::new(
-            database.clone(),
-            Arc::clone(&lanes),
-            Arc::clone(&clock),
-            &settings,
-        );
+        let (same_lanes, same_clock) = (Arc::clone(&lanes), Arc::clone(&clock));
+        let control = Control::new(database.clone(), same_lanes, same_clock, &settings);
         let desk = Desk::new(database.clone(), Arc::clone(&clock), alerts.known());
         let wake = Arc::new(Notify::new());
         let retraining = Retraining::new(
             config.retraining.clone(),
             (database.clone(), Arc::clone(&clock)),
-            Judging {
-                cadence: settings.cadence,
-                min_devices: settings.min_devices,
-                lanes: Arc::clone(&lanes),
-            },
+            judging(&settings, &lanes),
             (telling(config, &alerts, http), Arc::clone(&wake)),
-        );
-        let retraining = retraining.map_err(StartError::room)?;
+        )?;
         let dashboard = Dashboard {
             engine: Arc::clone(&engine),
             control: pages(&access, &clock, control.references(), &desk, &retraining),
@@ -316,6 +311,14 @@ impl Rooms {
             eraser: opened.eraser,
         })
     }
+}
+
+/// Who may do what, by what the database says now.
+async fn open_access(config: &Config, database: &Database) -> Result<Arc<Access>, StartError> {
+    let access = Access::open(&config.data, database.clone(), config.access);
+    let access = access.map_err(StartError::room)?;
+    access.refresh().await.map_err(StartError::room)?;
+    Ok(Arc::new(access))
 }
 
 /// What the pages ask.
@@ -424,6 +427,14 @@ fn counted(router: Router, door: Door) -> Router {
 fn public_url(config: &Config, http: SocketAddr) -> String {
     let given = config.public_url.clone();
     given.unwrap_or_else(|| format!("{}://{http}", scheme(config.http_tls.is_some())))
+}
+
+fn judging(settings: &WatchSettings, lanes: &Arc<dyn LaneSource>) -> Judging {
+    Judging {
+        cadence: settings.cadence,
+        min_devices: settings.min_devices,
+        lanes: Arc::clone(lanes),
+    }
 }
 
 fn telling(config: &Config, alerts: &Alerts, http: SocketAddr) -> Telling {

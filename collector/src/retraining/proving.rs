@@ -68,7 +68,7 @@ struct Subject {
 impl Retraining {
     /// Looks at every new version that is due for it.
     pub(super) async fn prove(&self) -> Result<(), RetrainingError> {
-        let open = self.database.transact(|t| rows::open(t)).await?;
+        let open = self.database.transact(rows::open).await?;
         for request in open.into_iter().filter(|of| of.state == State::Succeeded) {
             if let Err(error) = self.prove_one(&request).await {
                 let id = request.id.as_str();

@@ -64,11 +64,10 @@ fn devices(bench: &Bench, version: &str, end_us: i64, factor: f64) {
     all.entry(key).or_default().extend((0..6).map(part));
 }
 
-/// A request whose trainer has succeeded with version 2, of a series that went up.
-async fn succeeded(bench: &Bench) -> String {
-    let retraining = bench.retraining();
-    let clock: std::sync::Arc<dyn crate::clock::Clock> =
-        std::sync::Arc::<_>::clone(&bench.clock) as _;
+/// What the kiosks' series is held against.
+async fn reference(bench: &Bench) -> Reference {
+    let database = bench.retraining().database;
+    let clock = std::sync::Arc::<_>::clone(&bench.clock) as _;
     let settings = WatchSettings::new(
         Duration::from_secs(1),
         Duration::from_secs(2),
@@ -79,7 +78,7 @@ async fn succeeded(bench: &Bench) -> String {
         shift_after: 40,
         factor: 1.0,
     });
-    let control = Control::new(retraining.database.clone(), lanes, clock, &settings);
+    let control = Control::new(database.clone(), lanes, clock, &settings);
     let asked = CreateRequest {
         from_us: Some(0),
         to_us: Some(40 * LANE_US),
@@ -91,8 +90,14 @@ async fn succeeded(bench: &Bench) -> String {
         .find(|made| made.name.contains("kiosk"))
         .unwrap();
     let hash = kiosk.hash.clone();
-    let content = retraining.database.transact(move |t| content_of(t, &hash));
-    let reference = content.await.unwrap().unwrap();
+    let content = database.transact(move |t| content_of(t, &hash));
+    content.await.unwrap().unwrap()
+}
+
+/// A request whose trainer has succeeded with version 2, of a series that went up.
+async fn succeeded(bench: &Bench) -> String {
+    let retraining = bench.retraining();
+    let reference = reference(bench).await;
     let mut streams = reference
         .streams()
         .iter()
