@@ -114,7 +114,13 @@ fn looks_like_something(house: &House, series: &str) {
     let Some(chromium) = program::chromium() else {
         return;
     };
-    for (path, name) in [("/", "fleet"), ("/drift", "drift"), (series, "series")] {
+    let pages = [
+        ("/", "fleet"),
+        ("/drift", "drift"),
+        ("/deliveries", "deliveries"),
+        (series, "series"),
+    ];
+    for (path, name) in pages {
         let url = format!("{}{path}", house.addresses().http);
         let light = browser::picture(&chromium, &url, name, Theme::Light);
         let dark = browser::picture(&chromium, &url, name, Theme::Dark);
