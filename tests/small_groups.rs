@@ -23,16 +23,19 @@ use crate::{
 const MARKS: [f64; 2] = [7777.25, 97_777.25];
 
 /// What the doors answer: paths that people and programs read.
-const READ: [&str; 19] = [
+const READ: [&str; 22] = [
     "/",
     "/drift",
     "/drift/{series}",
     "/references",
+    "/rollouts",
     "/api/v1/references",
     "/api/v1/references/acts",
     "/api/v1/references/{name}",
     "/api/v1/references/{name}/file",
     "/api/v1/references/{name}/compare/{other}",
+    "/api/v1/gate",
+    "/api/v1/rollouts",
     "/api/v1/verdicts",
     "/deliveries",
     "/api/v1/deliveries",
@@ -46,12 +49,13 @@ const READ: [&str; 19] = [
 ];
 
 /// Asked with SQL, for operators, or without anything to tell of devices.
-const OTHERWISE: [&str; 14] = [
+const OTHERWISE: [&str; 15] = [
     "/api/v1/sql",
     "/api/v1/devices/erase",
     "/api/v1/references/import",
     "/api/v1/references/{name}/pin",
     "/api/v1/references/{name}/retire",
+    "/api/v1/rollouts/{id}/finish",
     "/deliveries/{id}/replay",
     "/deliveries/endpoints/{name}/enable",
     "/api/v1/deliveries/{id}/replay",
@@ -224,6 +228,11 @@ fn pages_tell_nothing(house: &House) {
                 .iter()
                 .map(|request| path.replace("{id}", request["id"].as_str().unwrap()))
                 .collect(),
+            // What the gate tells of few devices: `tests/gate.rs`.
+            "/api/v1/gate" => {
+                let query = "model=tiny&candidate=2&against=1&class=secret";
+                vec![format!("{path}?{query}")]
+            }
             "/references" => references
                 .iter()
                 .map(|hash| format!("/references?first={hash}&second={hash}"))
@@ -286,6 +295,7 @@ fn every_door_is_on_the_list() {
     for file in [
         "collector/src/api.rs",
         "collector/src/api/deliveries.rs",
+        "collector/src/api/gate.rs",
         "collector/src/api/references.rs",
         "collector/src/api/retraining.rs",
         "dashboard/src/router.rs",
@@ -305,10 +315,11 @@ fn every_door_is_on_the_list() {
     assert_eq!(doors.len(), known.len(), "{doors:?}");
 }
 
-/// Only judging, live, of the past and of what could be (`cli/stored.rs`), making references on the
-/// command line, and `fathomline sql --raw` may read what is stored as it is.
+/// Only judging, live, of the past and of what could be (`cli/stored.rs`), making references and
+/// asking the gate on the command line, and `fathomline sql --raw` may read what is stored as it
+/// is.
 #[test]
-fn what_is_stored_is_read_in_four_places() {
+fn what_is_stored_is_read_in_five_places() {
     let mut places = vec![];
     for file in workspace::source_files() {
         let product = file.path.contains("/src/") && !file.is_test();
@@ -327,7 +338,8 @@ fn what_is_stored_is_read_in_four_places() {
             "collector/src/cli/sql.rs",
             "collector/src/cli/stored.rs",
             "collector/src/collector.rs",
-            "collector/src/control.rs"
+            "collector/src/control.rs",
+            "collector/src/rollout/folder.rs"
         ],
         "doors read what is published"
     );

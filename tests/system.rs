@@ -21,6 +21,7 @@ mod doors;
 mod drift;
 mod erase;
 mod foreign;
+mod gate;
 mod late_windows;
 mod observe;
 mod one_batch;

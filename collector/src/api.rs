@@ -1,10 +1,11 @@
-//! The HTTP API: SQL, references, verdicts, deliveries, health. JSON in and out.
+//! The HTTP API: SQL, references, verdicts, the gate, deliveries, health. JSON in and out.
 //!
 //! In: requests whose Host and Origin were checked (`access::origin`). Out: answers, or a
 //! [`Refusal`]. Every route asks `access` for a role first. Never: decisions; those are made in
 //! `control`, `watch` and `alert`.
 
 mod deliveries;
+mod gate;
 mod references;
 pub(crate) mod refusal;
 mod retraining;
@@ -41,6 +42,7 @@ use crate::{
     },
     observe::Observer,
     retraining::Retraining,
+    rollout::Rollouts,
     store::StoreHealth,
 };
 use refusal::Refusal;
@@ -58,6 +60,7 @@ pub(crate) struct ApiState {
     pub(crate) references: References,
     pub(crate) desk: Desk,
     pub(crate) retraining: Retraining,
+    pub(crate) rollouts: Rollouts,
     pub(crate) database: Database,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: StoreHealth,
@@ -71,6 +74,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(references::router())
         .merge(deliveries::router())
         .merge(retraining::router())
+        .merge(gate::router())
         .route("/api/v1/verdicts", get(list_verdicts))
         .route("/api/v1/devices/erase", post(erase))
         .route("/healthz", get(async || "ok\n"))

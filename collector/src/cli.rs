@@ -1,7 +1,9 @@
 //! The command line. In: arguments. Out: an exit code: 0 yes, 1 no, 2 error, 3 undecided.
 
+mod asking;
 mod backtest;
 mod device;
+mod gate;
 mod judging;
 mod keeping;
 mod power;
@@ -36,6 +38,8 @@ enum Command {
     Backtest(Box<backtest::Backtesting>),
     /// Say how small a change each series could detect at its traffic.
     Power(power::Asking),
+    /// Say whether a new version may go on: exit 0 promote, 1 rollback, 3 hold, 2 error.
+    Gate(gate::Gate),
     /// Say who may send, read and administer.
     #[command(subcommand)]
     Token(token::Token),
@@ -57,6 +61,7 @@ impl Cli {
             Command::Sql(sql) => sql.run(),
             Command::Backtest(backtest) => backtest.run(),
             Command::Power(power) => power.run(),
+            Command::Gate(gate) => gate.run(),
             Command::Token(token) => token.run(),
             Command::Device(device) => device.run(),
             Command::Reference(reference) => reference.run(),

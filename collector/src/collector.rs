@@ -44,6 +44,7 @@ use crate::{
         caller::{self, Callers},
     },
     retraining::{Judging, Retraining, Telling},
+    rollout::Rollouts,
     store::{
         self, Folder, Store, StoreError, StoreSettings, Upkeep,
         erase::{Erased, Eraser},
@@ -154,10 +155,7 @@ impl Collector {
         let (http_at, otlp_http_at, otlp_grpc_at) =
             (address(&http)?, address(&otlp_http)?, address(&otlp_grpc)?);
         let observer = Observer::default();
-        let door = |name| Door {
-            name,
-            observer: observer.clone(),
-        };
+        let door = |name| door_of(name, &observer);
         let Rooms {
             access,
             database,
@@ -165,6 +163,7 @@ impl Collector {
             drained,
             pages,
             watcher,
+            rollouts,
             alerts,
             wake,
             retraining,
@@ -193,6 +192,7 @@ impl Collector {
             serve(otlp_http, otlp, limits.connections),
             serve(otlp_grpc, calls, limits.connections),
             tokio::spawn(watcher.run(stopping.clone())),
+            tokio::spawn(rollouts.run(stopping.clone())),
             tokio::spawn(erasing.run(stopping.clone())),
             tokio::spawn(alerts.run(wake, stopping.clone())),
             tokio::spawn(retraining.run(look_every(&config), stopping.clone())),
@@ -223,6 +223,7 @@ struct Rooms {
     /// Dashboard and API, with their guards.
     pages: Router,
     watcher: Watcher,
+    rollouts: Rollouts,
     alerts: Alerts,
     wake: Arc<Notify>,
     retraining: Retraining,
@@ -253,10 +254,9 @@ impl Rooms {
             Alerts::new(&config.alert, &database, &clock, observer).map_err(StartError::room)?;
         let opened = open_store(folder, config, &database, observer).await?;
         let (stored, engine) = engines(opened.lake, config, &clock)?;
-        let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(stored));
         let settings = watch_settings(config, http);
-        let (same_lanes, same_clock) = (Arc::clone(&lanes), Arc::clone(&clock));
-        let control = Control::new(database.clone(), same_lanes, same_clock, &settings);
+        let (rollouts, lanes) = readers(config, stored, &database, &clock);
+        let control = control(&database, &lanes, &clock, &settings);
         let desk = Desk::new(database.clone(), Arc::clone(&clock), alerts.known());
         let wake = Arc::new(Notify::new());
         let retraining = Retraining::new(
@@ -265,9 +265,10 @@ impl Rooms {
             judging(&settings, &lanes),
             (telling(config, &alerts, http), Arc::clone(&wake)),
         )?;
+        let shown = (&desk, &retraining, &rollouts);
         let dashboard = Dashboard {
             engine: Arc::clone(&engine),
-            control: pages(&access, &clock, control.references(), &desk, &retraining),
+            control: pages(&access, &clock, control.references(), shown),
             lane_us: settings.cadence.lane_us,
             lateness_us: settings.cadence.lateness_us,
             otlp_url: format!("{}://{otlp_http}", scheme(config.otlp_tls.is_some())),
@@ -276,6 +277,7 @@ impl Rooms {
             access: Arc::clone(&access),
             references: control.references(),
             retraining: retraining.clone(),
+            rollouts: rollouts.clone(),
             control: Arc::new(control),
             desk,
             database: database.clone(),
@@ -304,6 +306,7 @@ impl Rooms {
             drained: opened.drained,
             pages: guarded(doors, &config.hosts),
             watcher,
+            rollouts,
             alerts,
             wake,
             retraining,
@@ -326,8 +329,7 @@ fn pages(
     access: &Arc<Access>,
     clock: &Arc<dyn Clock>,
     references: References,
-    desk: &Desk,
-    retraining: &Retraining,
+    (desk, retraining, rollouts): (&Desk, &Retraining, &Rollouts),
 ) -> Arc<Pages> {
     Arc::new(Pages {
         access: Arc::clone(access),
@@ -335,7 +337,41 @@ fn pages(
         references,
         desk: desk.clone(),
         retraining: retraining.clone(),
+        rollouts: rollouts.clone(),
     })
+}
+
+/// The gate and the detectors, which read what is stored.
+fn readers(
+    config: &Config,
+    stored: Arc<Engine>,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+) -> (Rollouts, Arc<dyn LaneSource>) {
+    let rollouts = Rollouts::new(
+        Arc::clone(&stored),
+        database.clone(),
+        Arc::clone(clock),
+        (config.watch.cadence, config.gate.clone()),
+    );
+    (rollouts, Arc::new(EngineLanes(stored)))
+}
+
+fn control(
+    database: &Database,
+    lanes: &Arc<dyn LaneSource>,
+    clock: &Arc<dyn Clock>,
+    settings: &WatchSettings,
+) -> Control {
+    let (lanes, clock) = (Arc::clone(lanes), Arc::clone(clock));
+    Control::new(database.clone(), lanes, clock, settings)
+}
+
+fn door_of(name: &'static str, observer: &Observer) -> Door {
+    Door {
+        name,
+        observer: observer.clone(),
+    }
 }
 
 /// Lanes that a reference was made from are kept at least as long as it spans.

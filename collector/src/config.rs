@@ -6,6 +6,7 @@
 
 mod alert;
 mod file;
+mod gate;
 
 use std::{
     net::SocketAddr,
@@ -13,7 +14,12 @@ use std::{
     time::Duration,
 };
 
-use fathomline_queries::{drift::Policy, engine::EngineLimits, published};
+use fathomline_queries::{
+    drift::Policy,
+    engine::EngineLimits,
+    gate::{Settings, SettingsError},
+    published,
+};
 use fathomline_wire::names::NOISED;
 
 use self::file::{
@@ -68,6 +74,7 @@ pub struct Config {
     pub(crate) store: StoreSettings,
     pub(crate) sql: EngineLimits,
     pub(crate) watch: WatchSettings,
+    pub(crate) gate: Settings,
     pub(crate) alert: AlertSettings,
     pub(crate) retraining: RetrainingSettings,
 }
@@ -120,6 +127,9 @@ pub enum ConfigError {
         /// What to write instead.
         advice: &'static str,
     },
+    /// The settings of the gate decide nothing.
+    #[error("cannot use gate.{0}")]
+    Gate(SettingsError),
 }
 
 impl Config {
@@ -188,6 +198,7 @@ impl Config {
             min_devices: min_devices(raw.privacy.min_devices)?,
             ..watch
         };
+        let gate = gate::settings(raw.gate, lane(&raw.drift)?, watch.min_devices)?;
         Ok(Self {
             data: raw.data.unwrap_or_else(|| PathBuf::from("fathomline-data")),
             http: raw.http.listen.unwrap_or_else(|| loopback(8330)),
@@ -206,6 +217,7 @@ impl Config {
             store,
             sql: sql(&raw.sql)?,
             watch,
+            gate,
             alert: alert::alert(raw.alert)?,
             retraining: retraining(raw.retraining)?,
         })

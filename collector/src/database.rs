@@ -14,6 +14,7 @@ pub(crate) mod events;
 pub(crate) mod outbox;
 pub(crate) mod references;
 pub(crate) mod retraining;
+pub(crate) mod rollouts;
 pub(crate) mod snapshots;
 pub(crate) mod verdicts;
 
@@ -31,7 +32,7 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../sql/control/0001_control.sql"),
     include_str!("../sql/control/0002_access.sql"),
     include_str!("../sql/control/0003_erasures.sql"),
@@ -39,6 +40,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../sql/control/0005_snapshots.sql"),
     include_str!("../sql/control/0006_deliveries.sql"),
     include_str!("../sql/control/0007_retraining.sql"),
+    include_str!("../sql/control/0008_rollouts.sql"),
 ];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;

@@ -21,6 +21,7 @@
 //! | `control` | changes that people ask for, through `access` |
 //! | `references` | the same for references, for programs |
 //! | `deliveries` | what became of webhooks, for programs |
+//! | `rollout` | whether a new version may go on, and which rollouts there are |
 //! | `access` | who may do what; which names this server answers to |
 //! | `observe` | what the collector says of itself: `/metrics` and a log line a hand-off |
 //! | `api` | the HTTP API |
@@ -50,6 +51,7 @@ mod pages;
 mod receiver;
 pub mod references;
 mod retraining;
+mod rollout;
 mod sentence;
 mod store;
 mod watch;

@@ -11,7 +11,10 @@ use fathomline_dashboard::{
     RetrainingRequest, RetrainingSignal, RetrainingStep,
     deliveries::{Answer, Deliveries, Delivery, Endpoint},
 };
-use fathomline_queries::drift::Reference;
+use fathomline_queries::{
+    drift::Reference,
+    gate::{self, KeptRollout, RunningVersion},
+};
 
 use fathomline_wire::event::{BriefSignal, Event, EventBody};
 
@@ -23,6 +26,7 @@ use crate::{
     control::{Listed, References},
     database::{audit, deliveries, references, retraining::Step},
     retraining::{Retraining, Shown, asking::Wish, progress},
+    rollout::Rollouts,
 };
 
 /// The collector, as its pages see it.
@@ -32,6 +36,7 @@ pub(crate) struct Pages {
     pub(crate) references: References,
     pub(crate) desk: Desk,
     pub(crate) retraining: Retraining,
+    pub(crate) rollouts: Rollouts,
 }
 
 /// References and acts on one page; the API has them all.
@@ -138,6 +143,24 @@ impl Control for Pages {
             }
         };
         done.map(drop).map_err(refused)
+    }
+
+    async fn rollouts(&self) -> Result<Vec<KeptRollout>, ControlError> {
+        let kept = self.rollouts.kept(PAGE_ROWS).await;
+        kept.map_err(|error| ControlError(error.into()))
+    }
+
+    async fn versions(&self) -> Result<Vec<RunningVersion>, ControlError> {
+        let running = self.rollouts.running().await;
+        running.map_err(|error| ControlError(error.into()))
+    }
+
+    async fn gate(
+        &self,
+        rollout: &KeptRollout,
+    ) -> Result<Result<gate::Answer, String>, ControlError> {
+        let told = self.rollouts.told(rollout).await;
+        told.map_err(|error| ControlError(error.into()))
     }
 }
 
@@ -266,7 +289,7 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-    use crate::{access::Rules, clock::SystemClock, database::Database, retraining};
+    use crate::{access::Rules, clock::SystemClock, database::Database, retraining, rollout};
 
     #[tokio::test]
     async fn an_unknown_reference_is_none_and_a_wrong_token_may_not_look() {
@@ -278,7 +301,8 @@ mod tests {
             clock: Arc::new(SystemClock),
             references: References::new(database.clone(), Arc::new(SystemClock)),
             desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
-            retraining: retraining::tests::idle(database),
+            retraining: retraining::tests::idle(database.clone()),
+            rollouts: rollout::tests::empty(database),
         };
         assert_eq!(pages.reference("none").await.unwrap(), None);
         let mut headers = HeaderMap::new();
@@ -303,7 +327,8 @@ mod tests {
             clock: Arc::new(SystemClock),
             references: References::new(database.clone(), Arc::new(SystemClock)),
             desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
-            retraining: retraining::tests::idle(database),
+            retraining: retraining::tests::idle(database.clone()),
+            rollouts: rollout::tests::empty(database),
         };
         let mut headers = HeaderMap::new();
         let anonymous = pages.replay(&headers, 1).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! References, for programs: making them from a data folder, and what is kept there. Owns nothing:
-//! the work is done in `control` and `database`.
+//! What is held against what, for programs: references made from a data folder and kept there, and
+//! two versions at the gate. Owns nothing: the work is done in `control`, `rollout` and `database`.
 
 pub use crate::{
     control::{
@@ -10,4 +10,5 @@ pub use crate::{
         audit::Act,
         references::{Citing, ReferenceRow},
     },
+    rollout::{Asked, GateError, decide_in},
 };

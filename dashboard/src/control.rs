@@ -5,7 +5,10 @@ mod retraining;
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
-use fathomline_queries::drift::Reference;
+use fathomline_queries::{
+    drift::Reference,
+    gate::{self, KeptRollout, RunningVersion},
+};
 
 use crate::deliveries::Deliveries;
 
@@ -74,6 +77,27 @@ pub trait Control: Send + Sync {
         headers: &HeaderMap,
         act: RetrainingAct,
     ) -> Result<(), Refused>;
+
+    /// Rollouts, newest first, as many as a page shows; those that go on come first.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn rollouts(&self) -> Result<Vec<KeptRollout>, ControlError>;
+
+    /// Versions that devices reported.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn versions(&self) -> Result<Vec<RunningVersion>, ControlError>;
+
+    /// What the gate says of a rollout, or why it cannot say anything, as a sentence.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn gate(
+        &self,
+        rollout: &KeptRollout,
+    ) -> Result<Result<gate::Answer, String>, ControlError>;
 }
 
 /// A reference without its content.

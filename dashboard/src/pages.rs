@@ -11,6 +11,7 @@ pub(crate) mod fleet;
 pub(crate) mod happened;
 pub(crate) mod references;
 pub(crate) mod retraining;
+pub(crate) mod rollouts;
 pub(crate) mod series;
 
 use askama::Template;

@@ -55,6 +55,7 @@ pub fn router(dashboard: Dashboard) -> Router {
             "/retraining",
             get(pages::retraining::show).post(pages::retraining::act),
         )
+        .route("/rollouts", get(pages::rollouts::show))
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::failure::nothing_here)
         .layer(middleware::map_response(with_headers))

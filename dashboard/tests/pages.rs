@@ -113,6 +113,23 @@ async fn buttons_lead_back_to_the_list_or_say_why_not() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_is_worse_on_one_class() {
+    insta::assert_snapshot!(page("/rollouts").await);
+}
+
+#[tokio::test]
+async fn rollouts_of_a_model_and_one_that_is_over() {
+    let over = page("/rollouts?rollout=1").await;
+    assert!(over.contains("cannot be decided any more"), "{over}");
+    let other = page("/rollouts?model=other").await;
+    assert!(other.contains("No second version has reported"), "{other}");
+    let (status, html) = get(&golden::router(), "/rollouts?rollout=9").await;
+    assert_eq!(status, 404, "{html}");
+    let (status, html) = get(&golden::router(), "/rollouts?rollout=x").await;
+    assert_eq!(status, 400, "{html}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_compared_says_why() {
     let [first, _] = golden::hashes();
     for (path, status, says) in [

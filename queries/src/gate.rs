@@ -11,6 +11,7 @@
 //! | `judging.rs` | one signal of one class: frozen before the start, then bets |
 //! | `class.rs` | one device class: its signals, and whether its arms are comparable |
 //! | `decide.rs` | the fold over windows |
+//! | `kept.rs` | rollouts as a collector tells of them |
 //! | `answer.rs` | promote, rollback or hold, with the evidence |
 //!
 //! In words for those who wait for it: before the start we freeze what counts as a bad inference,
@@ -23,6 +24,7 @@ mod arms;
 mod class;
 mod decide;
 mod judging;
+mod kept;
 mod settings;
 mod signal;
 
@@ -31,5 +33,6 @@ pub use answer::{
 };
 pub use arms::{Arm, ArmWindow, Class, Rollout};
 pub use decide::decide;
+pub use kept::{KeptRollout, RunningVersion};
 pub use settings::{Settings, SettingsError};
 pub use signal::{METRICS, Role};

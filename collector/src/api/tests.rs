@@ -16,6 +16,7 @@ use crate::{
     access::Rules,
     clock::MovedClock,
     retraining::tests::idle,
+    rollout,
     watch::{WatchSettings, script::ScriptedLanes},
 };
 
@@ -34,6 +35,8 @@ fn state(folder: &std::path::Path) -> ApiState {
     };
     let database = Database::open(folder).unwrap();
     let clock = Arc::new(MovedClock::at(60_000_000));
+    let engine = Engine::new(lake, EngineLimits::default(), Publication::everything());
+    let engine = Arc::new(engine.unwrap());
     let control = Control::new(database.clone(), Arc::new(lanes), clock, &settings);
     ApiState {
         access: Arc::new(Access::open(folder, database.clone(), Rules::default()).unwrap()),
@@ -45,10 +48,9 @@ fn state(folder: &std::path::Path) -> ApiState {
             Arc::new([]),
         ),
         retraining: idle(database.clone()),
+        rollouts: rollout::tests::empty(database.clone()),
         database,
-        engine: Arc::new(
-            Engine::new(lake, EngineLimits::default(), Publication::everything()).unwrap(),
-        ),
+        engine,
         store: StoreHealth::good(),
         observer: Observer::default(),
     }

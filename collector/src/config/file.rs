@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::alert::RawAlert;
+use super::{alert::RawAlert, gate::RawGate};
 use crate::listener::certificates::CertificateFiles;
 
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +20,7 @@ pub(super) struct RawConfig {
     pub(super) sql: RawSql,
     pub(super) privacy: RawPrivacy,
     pub(super) drift: RawDrift,
+    pub(super) gate: RawGate,
     pub(super) alert: RawAlert,
     pub(super) retraining: RawRetraining,
 }

@@ -54,6 +54,8 @@ struct SeriesPage {
     badge: Badge,
     signal: String,
     name: CohortName,
+    /// Link to the rollouts of its model.
+    rollouts: String,
     sentence: String,
     facts: Vec<Fact>,
     advice: Advice,
@@ -206,6 +208,11 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
         shell: Shell::new(visit, title, "drift", &format!("/drift/{id}")),
         badge: Badge { state },
         name: CohortName::of(&found.verdict),
+        rollouts: visit
+            .url
+            .unfiltered()
+            .of_model(&found.verdict.model)
+            .link("/rollouts"),
         sentence: found.evidence.sentence(state),
         facts: facts(&found, visit.now_us),
         advice: advice(state, &found, visit),

@@ -75,6 +75,14 @@ impl UrlState {
         }
     }
 
+    /// The same look, at one model.
+    pub(crate) fn of_model(&self, model: &str) -> Self {
+        Self {
+            model: Some(model.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// The same span without filters.
     pub(crate) fn unfiltered(&self) -> Self {
         Self {

@@ -1,6 +1,9 @@
 //! Golden rows: two classes of devices over twenty-four lanes of five seconds, of which one drifts
 //! in the last eight. Everything is computed from numbers written here; nothing reads a clock.
 
+#[path = "rollout.rs"]
+mod rollout;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +19,7 @@ use fathomline_dashboard::{
 use fathomline_queries::{
     drift::{Lane, Policy, Reference, SeriesKey, Summary},
     engine::{Engine, EngineLimits},
+    gate::{Answer, KeptRollout, RunningVersion},
     lake::Lake,
     published::Publication,
     rows::{
@@ -127,6 +131,18 @@ impl Control for Collector {
                 message: format!("{act:?} cannot be done"),
             }),
         }
+    }
+
+    async fn rollouts(&self) -> Result<Vec<KeptRollout>, ControlError> {
+        Ok(rollout::kept(END_US))
+    }
+
+    async fn versions(&self) -> Result<Vec<RunningVersion>, ControlError> {
+        Ok(rollout::versions(END_US))
+    }
+
+    async fn gate(&self, rollout: &KeptRollout) -> Result<Result<Answer, String>, ControlError> {
+        Ok(rollout::answer(rollout, END_US))
     }
 }
 
