@@ -29,9 +29,9 @@ use fathomline_queries::{
     lanes::rollout::{self, VersionSeen, Wanted},
 };
 
+pub(crate) use self::declared::{Declared, Finished};
 pub use self::{
     asked::{Asked, GateError},
-    declared::{Declared, Finished},
     folder::decide_in,
 };
 use crate::{

@@ -28,33 +28,33 @@ const NAME_BYTES_MAX: usize = 128;
 /// What an operator declares.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Declared {
+pub(crate) struct Declared {
     /// Model name.
-    pub model: String,
+    pub(crate) model: String,
     /// The version that wants to go on.
-    pub candidate: String,
+    pub(crate) candidate: String,
     /// The version it is held against.
-    pub against: String,
+    pub(crate) against: String,
     /// `service.name`; needed where several services run the model.
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
     /// A metric that must get better.
-    pub improve: Option<String>,
+    pub(crate) improve: Option<String>,
     /// When it began, RFC 3339; now where it is absent.
-    pub started: Option<String>,
+    pub(crate) started: Option<String>,
 }
 
 /// How a rollout ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// In which way.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// In which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The candidate is the version now.
     Promoted,
     /// It is not.
