@@ -7,6 +7,7 @@
 mod alert;
 mod file;
 mod gate;
+mod retraining;
 
 use std::{
     net::SocketAddr,
@@ -22,9 +23,7 @@ use fathomline_queries::{
 };
 use fathomline_wire::names::NOISED;
 
-use self::file::{
-    RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawRetraining, RawSql, RawUpkeep,
-};
+use self::file::{RawConfig, RawDrift, RawLimits, RawOtlp, RawRetention, RawSql, RawUpkeep};
 use crate::{
     access::Rules,
     alert::{
@@ -219,7 +218,7 @@ impl Config {
             watch,
             gate,
             alert: alert::alert(raw.alert)?,
-            retraining: retraining(raw.retraining)?,
+            retraining: retraining::settings(raw.retraining)?,
         })
     }
 }
@@ -430,40 +429,6 @@ fn lateness(raw: &RawDrift, lane: Duration) -> Result<Duration, ConfigError> {
 
 fn lane(raw: &RawDrift) -> Result<Duration, ConfigError> {
     duration("drift.lane", raw.lane.as_deref(), "60s")
-}
-
-fn retraining(raw: RawRetraining) -> Result<RetrainingSettings, ConfigError> {
-    let defaults = RetrainingSettings::default();
-    let time = |key, value: Option<String>, default: Duration| match value {
-        None => Ok(default),
-        text => duration(key, text.as_deref(), ""),
-    };
-    let budget = positive(
-        "retraining.budget",
-        raw.budget.map(u64::from),
-        defaults.budget.into(),
-    )?;
-    let wait = raw.wait.map(|wait| pause("retraining.wait", &wait));
-    Ok(RetrainingSettings {
-        automatic: raw.automatic,
-        approval: raw.approval,
-        metrics: raw.metrics.unwrap_or(defaults.metrics),
-        wait: wait.transpose()?.unwrap_or(defaults.wait),
-        cooldown: time("retraining.cooldown", raw.cooldown, defaults.cooldown)?,
-        budget: u32::try_from(budget).unwrap_or(u32::MAX),
-        period: time("retraining.period", raw.period, defaults.period)?,
-        report_within: time(
-            "retraining.report_within",
-            raw.report_within,
-            defaults.report_within,
-        )?,
-        prove_within: time(
-            "retraining.prove_within",
-            raw.prove_within,
-            defaults.prove_within,
-        )?,
-        callback_secret_file: raw.callback_secret_file,
-    })
 }
 
 fn positive(key: &'static str, value: Option<u64>, default: u64) -> Result<u64, ConfigError> {

@@ -113,7 +113,7 @@ impl Control for Pages {
         act: RetrainingAct,
     ) -> Result<(), Refused> {
         let actor = self.actor(headers, Role::Operator)?.name;
-        let done = match act {
+        let (id, act) = match act {
             RetrainingAct::Ask {
                 service,
                 model,
@@ -124,25 +124,15 @@ impl Control for Pages {
                     service: Some(service),
                     version: Some(version),
                 };
-                self.retraining.ask(wish, &actor).await
+                let asked = self.retraining.ask(wish, &actor).await;
+                return asked.map(drop).map_err(refused);
             }
-            RetrainingAct::Approve(id) => {
-                self.retraining
-                    .act(&id, progress::Act::Approve, &actor)
-                    .await
-            }
-            RetrainingAct::Decline(id) => {
-                self.retraining
-                    .act(&id, progress::Act::Decline, &actor)
-                    .await
-            }
-            RetrainingAct::Cancel(id) => {
-                self.retraining
-                    .act(&id, progress::Act::Cancel, &actor)
-                    .await
-            }
+            RetrainingAct::Approve(id) => (id, progress::Act::Approve),
+            RetrainingAct::Decline(id) => (id, progress::Act::Decline),
+            RetrainingAct::Cancel(id) => (id, progress::Act::Cancel),
         };
-        done.map(drop).map_err(refused)
+        let acted = self.retraining.act(&id, act, &actor).await;
+        acted.map(drop).map_err(refused)
     }
 
     async fn rollouts(&self) -> Result<Vec<KeptRollout>, ControlError> {
@@ -291,19 +281,24 @@ mod tests {
     use super::*;
     use crate::{access::Rules, clock::SystemClock, database::Database, retraining, rollout};
 
-    #[tokio::test]
-    async fn an_unknown_reference_is_none_and_a_wrong_token_may_not_look() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(folder.path()).unwrap();
-        let access = Access::open(folder.path(), database.clone(), Rules::default()).unwrap();
-        let pages = Pages {
+    /// Pages of a collector that has nothing to show.
+    fn pages(folder: &std::path::Path) -> Pages {
+        let database = Database::open(folder).unwrap();
+        let access = Access::open(folder, database.clone(), Rules::default()).unwrap();
+        Pages {
             access: Arc::new(access),
             clock: Arc::new(SystemClock),
             references: References::new(database.clone(), Arc::new(SystemClock)),
             desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
             retraining: retraining::tests::idle(database.clone()),
             rollouts: rollout::tests::empty(database),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_reference_is_none_and_a_wrong_token_may_not_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let pages = pages(folder.path());
         assert_eq!(pages.reference("none").await.unwrap(), None);
         let mut headers = HeaderMap::new();
         assert_eq!(pages.may_look(&headers), Ok(()));
@@ -320,16 +315,7 @@ mod tests {
     #[tokio::test]
     async fn who_may_look_may_not_send_again() {
         let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(folder.path()).unwrap();
-        let access = Access::open(folder.path(), database.clone(), Rules::default()).unwrap();
-        let pages = Pages {
-            access: Arc::new(access),
-            clock: Arc::new(SystemClock),
-            references: References::new(database.clone(), Arc::new(SystemClock)),
-            desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
-            retraining: retraining::tests::idle(database.clone()),
-            rollouts: rollout::tests::empty(database),
-        };
+        let pages = pages(folder.path());
         let mut headers = HeaderMap::new();
         let anonymous = pages.replay(&headers, 1).await.unwrap_err();
         assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED);

@@ -30,6 +30,7 @@ pub use distance::{
 pub use evidence::{
     Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, e_bh, ln_mean, log_e_values,
 };
+pub(crate) use proportion::NORMAL;
 pub use proportion::{Difference, Proportion, difference};
 pub use ratio::{Mixture, Pair, design_effect};
 pub use season::{Season, SeasonWindow, SeasonalShares};

@@ -33,9 +33,18 @@ pub(super) fn router() -> Router<ApiState> {
         .route("/api/v1/retraining", get(list).post(ask))
         .route("/api/v1/retraining/{id}", get(show))
         .route("/api/v1/retraining/{id}/status", post(report))
-        .route("/api/v1/retraining/{id}/approve", post(approve))
-        .route("/api/v1/retraining/{id}/decline", post(decline))
-        .route("/api/v1/retraining/{id}/cancel", post(cancel))
+        .route(
+            "/api/v1/retraining/{id}/approve",
+            post(async |state, headers, id| act(state, headers, id, Act::Approve).await),
+        )
+        .route(
+            "/api/v1/retraining/{id}/decline",
+            post(async |state, headers, id| act(state, headers, id, Act::Decline).await),
+        )
+        .route(
+            "/api/v1/retraining/{id}/cancel",
+            post(async |state, headers, id| act(state, headers, id, Act::Cancel).await),
+        )
 }
 
 /// A request as it is answered.
@@ -160,30 +169,6 @@ async fn report(
     };
     let report = report.map_err(RetrainingError::from)?;
     Ok(Json(state.retraining.report(&id, report).await?.into()))
-}
-
-async fn approve(
-    state: State<ApiState>,
-    headers: HeaderMap,
-    id: Path<String>,
-) -> Result<Json<RequestJson>, Refusal> {
-    act(state, headers, id, Act::Approve).await
-}
-
-async fn decline(
-    state: State<ApiState>,
-    headers: HeaderMap,
-    id: Path<String>,
-) -> Result<Json<RequestJson>, Refusal> {
-    act(state, headers, id, Act::Decline).await
-}
-
-async fn cancel(
-    state: State<ApiState>,
-    headers: HeaderMap,
-    id: Path<String>,
-) -> Result<Json<RequestJson>, Refusal> {
-    act(state, headers, id, Act::Cancel).await
 }
 
 async fn act(

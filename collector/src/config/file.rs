@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{alert::RawAlert, gate::RawGate};
+use super::{alert::RawAlert, gate::RawGate, retraining::RawRetraining};
 use crate::listener::certificates::CertificateFiles;
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,20 +144,4 @@ pub(super) struct RawDrift {
     pub(super) metrics: Option<Vec<String>>,
     pub(super) series_budget: Option<u32>,
     pub(super) false_pages_per_30_days: Option<f64>,
-}
-
-/// Whom drift asks to train a model again, and how often.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawRetraining {
-    pub(super) automatic: bool,
-    pub(super) approval: bool,
-    pub(super) metrics: Option<Vec<String>>,
-    pub(super) wait: Option<String>,
-    pub(super) cooldown: Option<String>,
-    pub(super) budget: Option<u32>,
-    pub(super) period: Option<String>,
-    pub(super) report_within: Option<String>,
-    pub(super) prove_within: Option<String>,
-    pub(super) callback_secret_file: Option<PathBuf>,
 }

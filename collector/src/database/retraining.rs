@@ -155,32 +155,33 @@ pub(crate) fn list(transaction: &Transaction<'_>, limit: u32) -> Result<Vec<Requ
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Requests that are open, oldest first.
+/// Requests that are open, oldest first. Those that are over, which only grow, are not read: the
+/// states are those of the index `retraining_one_open`.
 pub(crate) fn open(transaction: &Transaction<'_>) -> Result<Vec<Request>> {
-    let sql = format!("SELECT {COLUMNS} FROM retraining ORDER BY created_us, id");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM retraining
+         WHERE state IN ('waiting', 'requested', 'accepted', 'running', 'succeeded')
+         ORDER BY created_us, id"
+    );
     let mut statement = transaction.prepare_cached(&sql)?;
     let rows = statement.query_map([], from_row)?;
-    let all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(all.into_iter().filter(|of| of.state.is_open()).collect())
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// What was asked of a model before, newest first.
 pub(crate) fn past(transaction: &Transaction<'_>, service: &str, model: &str) -> Result<Vec<Past>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM retraining WHERE service = ?1 AND model = ?2
-         ORDER BY created_us DESC, id DESC"
-    );
-    let mut statement = transaction.prepare_cached(&sql)?;
-    let rows = statement.query_map([service, model], from_row)?;
-    let past = rows.map(|row| {
-        row.map(|row| Past {
-            id: row.id,
-            version: row.version,
-            state: row.state,
-            created_us: row.created_us,
+    let sql = "SELECT id, version, state, created_us FROM retraining
+               WHERE service = ?1 AND model = ?2 ORDER BY created_us DESC, id DESC";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map([service, model], |row| {
+        Ok(Past {
+            id: row.get("id")?,
+            version: row.get("version")?,
+            state: state_of(row)?,
+            created_us: row.get("created_us")?,
         })
-    });
-    Ok(past.collect::<rusqlite::Result<_>>()?)
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The request and body digest under which a trainer's message was taken.
@@ -247,18 +248,21 @@ fn event_of(transaction: &Transaction<'_>, series: &str, time_us: i64) -> Result
         .optional()?)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Request> {
+fn state_of(row: &Row<'_>) -> rusqlite::Result<State> {
     let word: String = row.get("state")?;
-    let state = State::of(&word).ok_or_else(|| {
+    State::of(&word).ok_or_else(|| {
         let unknown = format!("{word} is no state of a request");
         rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, unknown.into())
-    })?;
+    })
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Request> {
     Ok(Request {
         id: row.get("id")?,
         service: row.get("service")?,
         model: row.get("model")?,
         version: row.get("version")?,
-        state,
+        state: state_of(row)?,
         requested_by: row.get("requested_by")?,
         cause: row.get("cause")?,
         created_us: row.get("created_us")?,

@@ -11,7 +11,7 @@ use fathomline_wire::{
 use rusqlite::Transaction;
 
 use super::{
-    Retraining, RetrainingError, RetrainingSettings, Telling, brief,
+    Retraining, RetrainingError, RetrainingSettings, Telling, brief, moving,
     progress::State,
     rule::{self, By},
 };
@@ -243,9 +243,8 @@ fn make(
         model,
         version,
     } = admitted.subject;
-    // The same alert asks under the same id, whenever it is looked at.
-    let cause = admitted.cause.clone().unwrap_or_else(|| now_us.to_string());
-    let id = story::digest(&format!("{service}\n{model}\n{version}\n{cause}\n{now_us}"));
+    // A model has one open request, so no two are made at one moment.
+    let id = story::digest(&format!("{service}\n{model}\n{version}\n{now_us}"));
     let id = format!("rtr_{id}");
     let base = telling.base_url.trim_end_matches('/');
     let drifting = admitted.alerted.into_iter().map(|alerted| alerted.drifting);
@@ -262,7 +261,7 @@ fn make(
         brief: brief::brief(drifting.collect()),
         budget: admitted.budget,
         callback: format!("{base}/api/v1/retraining/{id}/status"),
-        link: Some(super::link(telling, &id)),
+        link: Some(moving::link(telling, &id)),
     };
     let event = Event {
         timestamp: rfc3339(now_us),
@@ -279,7 +278,7 @@ fn make(
         created_us: now_us,
         changed_us: now_us,
         new_version: None,
-        body: super::text(&event)?,
+        body: moving::text(&event)?,
         looks: 0,
         proof: None,
     };
@@ -310,5 +309,5 @@ pub(super) fn send(
         subject: request.id.clone(),
         body: request.body.clone(),
     };
-    super::deliver(transaction, &event, (telling, now_us))
+    moving::deliver(transaction, &event, (telling, now_us))
 }

@@ -214,6 +214,11 @@ mod tests {
             assert_eq!(act(at, Act::Approve), Err(Stays::NotWaiting(at)));
             assert_eq!(act(at, Act::Cancel).is_ok(), at.is_open());
         }
+        let open = State::ALL.into_iter().filter(|state| state.is_open());
+        let open: Vec<_> = open.map(State::word).collect();
+        // As the index of open requests and `database::retraining::open` have them.
+        let indexed = ["waiting", "requested", "accepted", "running", "succeeded"];
+        assert_eq!(open, indexed);
         assert!(
             State::ALL
                 .iter()

@@ -14,7 +14,11 @@ use fathomline_queries::{
 use fathomline_wire::event::{BriefSignal, Event, EventBody};
 use rusqlite::Transaction;
 
-use super::{COLLECTOR, Retraining, RetrainingError, Why, move_on, progress::State};
+use super::{
+    COLLECTOR, Retraining, RetrainingError,
+    moving::{Why, move_on},
+    progress::State,
+};
 use crate::{
     clock::{DAY_US, HOUR_US},
     control::content_of,

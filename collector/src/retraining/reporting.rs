@@ -9,7 +9,8 @@ use rusqlite::Transaction;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Retraining, RetrainingError, TRAINER, Why, move_on,
+    Retraining, RetrainingError, TRAINER,
+    moving::{Why, move_on},
     progress::{self, Reported, State},
 };
 use crate::{

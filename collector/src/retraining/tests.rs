@@ -17,7 +17,7 @@ use crate::{
         state::{Alert, AlertState},
     },
     clock::{MovedClock, SECOND_US},
-    database::{detectors, verdicts},
+    database::{detectors, outbox, verdicts},
     watch::lanes::{Asked, AskedParts, SeriesLanes},
 };
 

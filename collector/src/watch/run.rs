@@ -162,6 +162,8 @@ impl Watcher {
         let observer = &self.parts.observer;
         states.iter().for_each(|state| observer.judged(state));
         if told {
+            // Whoever follows the link of a letter finds the page.
+            self.forward(false).await;
             self.parts.wake.notify_waiters();
         }
         Ok(true)

@@ -149,10 +149,12 @@ async fn found(
     let (engine, key) = (&dashboard.engine, series_of(&verdict));
     let current_span = current_span(&verdict, dashboard.lane_us);
     let step_us = step(visit.span);
+    // Feedback is asked for where there is a drift to show it beside.
+    let drifted = reference.as_ref().filter(|_| verdict.since.is_some());
     let (current, trend, quality) = tokio::try_join!(
         series::span(engine, &key, current_span),
         series::trend(engine, &key, visit.span, step_us),
-        quality::of(engine, &key, reference.as_ref(), current_span),
+        quality::of(engine, &key, drifted, current_span),
     )?;
     Ok(Found {
         evidence: Evidence::of(&verdict),

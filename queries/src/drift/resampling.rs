@@ -7,16 +7,13 @@
 //! order give the same bits.
 
 use super::Counted;
-use crate::stats::psi;
+use crate::stats::{NORMAL, psi};
 
 /// How often devices are drawn.
 pub(super) const RESAMPLES: u32 = 400;
 
 /// Devices below which an interval says nothing.
 pub(super) const DEVICES_MIN: u64 = 5;
-
-/// The 97.5 % point of the normal distribution.
-const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// What luck is made of.
 pub(super) struct Seed {
