@@ -43,6 +43,7 @@ fn the_help_names_every_flag_and_the_exit_codes() {
         "--once",
         "--json",
         "train",
+        "tune",
         "Exit codes",
     ] {
         assert!(help.contains(word), "the help lacks {word}:\n{help}");
