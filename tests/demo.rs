@@ -43,6 +43,7 @@ fn the_help_names_every_flag_and_the_exit_codes() {
         "--once",
         "--json",
         "train",
+        "tune",
         "Exit codes",
     ] {
         assert!(help.contains(word), "the help lacks {word}:\n{help}");
@@ -52,7 +53,7 @@ fn the_help_names_every_flag_and_the_exit_codes() {
 #[test]
 fn what_cannot_work_is_refused_with_a_sentence_and_nothing_on_standard_output() {
     for (arguments, sentence) in [
-        (["--devices", "10"], "a multiple of 3 from 9 on"),
+        (["--devices", "10"], "a multiple of 3 from 18 on"),
         (["--http", "0.0.0.0:0"], "name a loopback address"),
         (["--seeds", "1"], "unexpected argument"),
     ] {
@@ -94,7 +95,7 @@ fn open(folder: &Path) -> Child {
     let temporary = folder.join("temporary");
     fs::create_dir(&temporary).unwrap();
     Command::new(program::demo())
-        .args(["--devices", "9", "--http", "127.0.0.1:0"])
+        .args(["--devices", "18", "--http", "127.0.0.1:0"])
         .env("TMPDIR", temporary)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -110,7 +111,7 @@ fn its_story_begins_and_ctrl_c_ends_it_without_a_trace() {
     let folder = TempDir::new().unwrap();
     let mut demo = open(folder.path());
     let story = || fs::read_to_string(folder.path().join("story.txt")).unwrap_or_default();
-    let heard = "all 9 devices are heard";
+    let heard = "all 18 devices are heard";
     until("devices are heard", || {
         let ended = demo.try_wait().unwrap();
         assert!(ended.is_none(), "the demo ended:\n{}", story());

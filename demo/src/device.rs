@@ -1,28 +1,30 @@
 //! One device: an assistant on a wall, with Fathomline's three lines around its own candle loop.
-//! In: what people near it say. Out: answers, feedback, and whatever the SDK sends. Owns a thread,
-//! a spool folder and an installation id; shares nothing with other devices but weights in memory.
+//! In: what people near it say, and versions to install. Out: answers, feedback, and whatever the
+//! SDK sends. Owns a thread, a spool folder and an installation id; shares nothing with other
+//! devices but weights in memory.
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
-use fathomline_edge::{Fathomline, Feedback, FinishReason, Health, Inference, Operation};
+use fathomline_edge::{Fathomline, Feedback, FinishReason, Inference, Operation};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
-    fleet::{Class, Street},
+    fleet::{Class, Sent, Street},
     grammar::Grammar,
     model::{END, Model},
+    release::Release,
 };
 
-/// The application's name and version on the wire.
+/// The application's name on the wire, and its service's.
 pub(crate) const MODEL: &str = "assistant";
-pub(crate) const VERSION: &str = "1.4.0";
+pub(crate) const SERVICE: &str = "maintenance";
 /// A window of the demo; a real fleet's is a minute.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 /// No action is this long: a model that rambles on is cut short.
@@ -42,76 +44,91 @@ pub(crate) struct Order {
     pub(crate) endpoint: String,
     /// Folder of its own.
     pub(crate) spool: PathBuf,
-    /// File of the weights, for their digest.
-    pub(crate) weights: PathBuf,
-    pub(crate) model: Model,
+    /// What it runs first, and what it is to run from then on.
+    pub(crate) release: Arc<Release>,
+    pub(crate) updates: mpsc::Receiver<Arc<Release>>,
     /// Mean pause from one request to the next.
     pub(crate) pause: Duration,
 }
 
 /// A device that is switched on.
 pub(crate) struct Device {
+    order: Order,
     line: Fathomline,
     model: Model,
     sampler: LogitsProcessor,
     grammar: Arc<Grammar>,
     street: Arc<Street>,
     rng: StdRng,
-    pause: Duration,
+    /// By lines of versions that it no longer runs.
+    sent: Sent,
 }
 
 impl Device {
     pub(crate) fn start(order: Order, grammar: Arc<Grammar>, street: Arc<Street>) -> Result<Self> {
-        let Class { name, quantization } = order.class;
-        let id = format!("{name}-{:02}", order.number);
-        let line = Fathomline::builder(MODEL, VERSION)
-            .weights(&order.weights)?
-            .quantization(quantization.name())
-            .sampler("greedy")
-            .backend("cpu")
-            .service("maintenance")
-            .device_class(name)
-            .installation(&id)
-            .environment("demo")
-            .endpoint(order.endpoint)
-            .spool(order.spool)
-            .window(WINDOW)
-            // Its day lasts minutes: one prompt in eight would not fill a reference.
-            .every_nth_prompt(1)
-            .start()
-            .with_context(|| format!("cannot start device {id}"))?;
         Ok(Self {
-            line,
-            model: order.model,
+            line: line(&order)?,
+            model: model(&order),
             sampler: LogitsProcessor::from_sampling(order.seed, Sampling::ArgMax),
             grammar,
             street,
             rng: StdRng::seed_from_u64(order.seed),
-            pause: order.pause,
+            sent: Sent::default(),
+            order,
         })
     }
 
     /// Answers people until the street is closed, then sends what is left.
-    pub(crate) fn run(mut self) -> Result<Health> {
+    pub(crate) fn run(mut self) -> Result<Sent> {
+        let pause = self.order.pause;
         // A random start, so that a fleet switched on at once does not answer in step.
-        let mut next = Instant::now() + self.pause.mul_f64(self.rng.random_range(0.0..1.0));
+        let mut next = Instant::now() + pause.mul_f64(self.rng.random_range(0.0..1.0));
         while self.street.is_open() {
             thread::sleep(next.saturating_duration_since(Instant::now()));
+            if let Ok(release) = self.order.updates.try_recv()
+                && release.version != self.order.release.version
+            {
+                self = self.updated(release)?;
+            }
             self.answer_someone()?;
-            next += self.pause.mul_f64(self.rng.random_range(0.5..1.5));
+            next += self
+                .street
+                .pause(pause)
+                .mul_f64(self.rng.random_range(0.5..1.5));
             // Whoever could not be answered in time has walked on.
             next = next.max(Instant::now());
         }
-        self.send_what_waits();
-        Ok(self.line.shutdown(SEND_LIMIT))
+        Ok(self.shut_down().1)
+    }
+
+    /// Installs a release as an application does: one line ends, another begins.
+    fn updated(self, release: Arc<Release>) -> Result<Self> {
+        let (grammar, street, rng) = (
+            Arc::clone(&self.grammar),
+            Arc::clone(&self.street),
+            self.rng.clone(),
+        );
+        let (order, sent) = self.shut_down();
+        let device = Self::start(Order { release, ..order }, grammar, street)?;
+        Ok(Self {
+            rng,
+            sent,
+            ..device
+        })
     }
 
     /// A line that shuts down tries each window once; one that is up tries again.
-    fn send_what_waits(&self) {
+    fn shut_down(self) -> (Order, Sent) {
         let began = Instant::now();
         while self.line.health().windows_waiting > 0 && began.elapsed() < SEND_LIMIT {
             thread::sleep(SEND_PAUSE);
         }
+        let health = self.line.shutdown(SEND_LIMIT);
+        let mut sent = self.sent;
+        sent.windows_stored += health.windows_stored;
+        sent.windows_lost +=
+            health.windows_waiting + health.windows_refused + health.windows_dropped;
+        (self.order, sent)
     }
 
     fn answer_someone(&mut self) -> Result<()> {
@@ -151,4 +168,31 @@ impl Device {
         }
         Ok((action, FinishReason::Length))
     }
+}
+
+/// Fathomline's line of a device, for the release that it runs.
+fn line(order: &Order) -> Result<Fathomline> {
+    let Class { name, quantization } = order.class;
+    let id = format!("{name}-{:02}", order.number);
+    let release = &order.release;
+    Fathomline::builder(MODEL, &release.version)
+        .weights(&release.form(quantization).weights)?
+        .quantization(quantization.name())
+        .sampler("greedy")
+        .backend("cpu")
+        .service(SERVICE)
+        .device_class(name)
+        .installation(&id)
+        .environment("demo")
+        .endpoint(&order.endpoint)
+        .spool(&order.spool)
+        .window(WINDOW)
+        // Its day lasts minutes: one prompt in eight would not fill a reference.
+        .every_nth_prompt(1)
+        .start()
+        .with_context(|| format!("cannot start device {id}"))
+}
+
+fn model(order: &Order) -> Model {
+    order.release.form(order.class.quantization).model.clone()
 }

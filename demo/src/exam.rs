@@ -22,9 +22,9 @@ pub fn held_out(grammar: &Grammar, share: f64, count: usize) -> Vec<Utterance> {
     speech(grammar, HELD_OUT_SEED, share, count)
 }
 
-/// Requests that tell training when to stop.
-pub fn validation(grammar: &Grammar, count: usize) -> Vec<Utterance> {
-    speech(grammar, VALIDATION_SEED, 0.0, count)
+/// Requests that tell training when to stop, of a season as above.
+pub fn validation(grammar: &Grammar, share: f64, count: usize) -> Vec<Utterance> {
+    speech(grammar, VALIDATION_SEED, share, count)
 }
 
 fn speech(grammar: &Grammar, seed: u64, share: f64, count: usize) -> Vec<Utterance> {
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_shipped_weights_are_as_good_as_their_note_says() {
         let grammar = Grammar::new();
-        for quantization in [Quantization::F32, Quantization::Q8] {
+        for quantization in Quantization::ALL {
             let mut model = Model::from_bytes(quantization, quantization.shipped()).unwrap();
             let usual = examine(&mut model, &held_out(&grammar, 0.0, 100)).unwrap();
             let stated = stated(quantization);

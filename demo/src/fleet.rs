@@ -1,25 +1,26 @@
 //! All devices at once. Owns their threads, and the streets they stand in: one a class, with its
-//! season and its count of answers. In: how many, how busy, a seed. Out: devices that answer until
-//! told to stop, and what became of what they sent.
+//! season and its count of answers. In: how many, how busy, a seed, releases to install. Out:
+//! devices that answer until told to stop, and what became of what they sent.
 
 use std::{
-    fs,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use fathomline_edge::Health;
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
     device::{Device, Order},
     grammar::Grammar,
-    model::{Model, Quantization},
+    model::Quantization,
+    release::Release,
 };
 
 /// Devices that are judged together.
@@ -47,8 +48,14 @@ pub const CLASSES: [Class; 3] = [
 
 /// Requests a second, over the whole fleet: a third of the time of two cores.
 const REQUESTS_PER_SECOND: f64 = 108.0;
-/// Published views fold smaller classes into their parent.
-const DEVICES_PER_CLASS_MIN: usize = 3;
+/// How many times as long people pause at night.
+const NIGHT_PAUSES: u32 = 4;
+/// Enough that a class can be shown with either of two versions: published views fold groups of
+/// fewer than three devices into their parent.
+const DEVICES_PER_CLASS_MIN: usize = 2 * DEVICES_SHOWN_MIN;
+const DEVICES_SHOWN_MIN: usize = 3;
+/// Part of a class that tries a new version first.
+const TRYING_FIRST: usize = 4;
 /// Room for candle's frames in a build without optimisation.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
@@ -59,6 +66,7 @@ pub(crate) struct Street {
     /// Share of requests from the new season, as bits of an `f64`.
     share: AtomicU64,
     asked: AtomicU64,
+    night: AtomicBool,
 }
 
 impl Street {
@@ -68,6 +76,14 @@ impl Street {
 
     pub(crate) fn share(&self) -> f64 {
         f64::from_bits(self.share.load(Ordering::Relaxed))
+    }
+
+    /// From one request to the next; longer at night.
+    pub(crate) fn pause(&self, by_day: Duration) -> Duration {
+        match self.night.load(Ordering::Relaxed) {
+            true => by_day * NIGHT_PAUSES,
+            false => by_day,
+        }
     }
 
     pub(crate) fn count(&self) {
@@ -90,10 +106,18 @@ pub struct Muster<'a> {
     pub folder: &'a Path,
 }
 
+/// A device at work.
+struct Post {
+    class: Class,
+    updates: mpsc::Sender<Arc<Release>>,
+    thread: JoinHandle<Result<Sent>>,
+}
+
 /// Devices at work.
 pub struct Fleet {
     streets: Vec<(Class, Arc<Street>)>,
-    devices: Vec<JoinHandle<Result<Health>>>,
+    posts: Vec<Post>,
+    seed: u64,
 }
 
 /// What became of what the fleet sent.
@@ -112,31 +136,52 @@ impl Fleet {
         check_size(muster.devices)?;
         let mut fleet = Self {
             streets: vec![],
-            devices: vec![],
+            posts: vec![],
+            seed: muster.seed,
         };
         let grammar = Arc::new(Grammar::new());
+        let release = Arc::new(Release::shipped(&muster.folder.join("shipped"))?);
         for class in CLASSES {
             let street = Arc::new(Street::default());
             fleet.streets.push((class, Arc::clone(&street)));
-            let model = Model::from_bytes(class.quantization, class.quantization.shipped())?;
-            write_weights(muster.folder, class)?;
             for number in 1..=muster.devices / CLASSES.len() {
-                let order = order(muster, class, number, model.clone());
+                let (updates, receiver) = mpsc::channel();
+                let order = order(muster, (class, number), &release, receiver);
                 let device = Device::start(order, Arc::clone(&grammar), Arc::clone(&street))?;
                 let thread = thread::Builder::new()
                     .name(format!("{}-{number:02}", class.name))
                     .stack_size(STACK_BYTES)
                     .spawn(move || device.run());
-                fleet
-                    .devices
-                    .push(thread.context("cannot start a thread for a device")?);
+                let thread = thread.context("cannot start a thread for a device")?;
+                fleet.posts.push(Post {
+                    class,
+                    updates,
+                    thread,
+                });
             }
         }
         Ok(fleet)
     }
 
+    /// Gives a release to a quarter of a class, drawn by lot; to how many devices.
+    pub fn update_a_quarter(&self, class: &str, release: &Arc<Release>) -> usize {
+        let posts = self.posts.iter().filter(|post| post.class.name == class);
+        let mut posts: Vec<&Post> = posts.collect();
+        posts.shuffle(&mut StdRng::seed_from_u64(self.seed));
+        posts.truncate((posts.len() / TRYING_FIRST).max(DEVICES_SHOWN_MIN));
+        for post in &posts {
+            post.update(release);
+        }
+        posts.len()
+    }
+
+    /// Gives a release to every device; those that run it already go on.
+    pub fn update_all(&self, release: &Arc<Release>) {
+        self.posts.iter().for_each(|post| post.update(release));
+    }
+
     pub fn devices(&self) -> usize {
-        self.devices.len()
+        self.posts.len()
     }
 
     /// From now on `share` of what one class hears belongs to the new season.
@@ -146,9 +191,16 @@ impl Fleet {
         }
     }
 
+    /// Night falls or ends on every street.
+    pub fn change_night(&self, night: bool) {
+        for (_, street) in &self.streets {
+            street.night.store(night, Ordering::Relaxed);
+        }
+    }
+
     /// Whether a device gave up; its reason comes out of `stop`.
     pub fn has_failed(&self) -> bool {
-        self.devices.iter().any(JoinHandle::is_finished)
+        self.posts.iter().any(|post| post.thread.is_finished())
     }
 
     /// Closes the streets and waits until every device has sent what it had. Blocks.
@@ -157,11 +209,11 @@ impl Fleet {
             street.closed.store(true, Ordering::Relaxed);
         }
         let mut sent = Sent::default();
-        for device in self.devices {
-            let health = device.join().map_err(|_| anyhow!("a device panicked"))??;
-            sent.windows_stored += health.windows_stored;
-            sent.windows_lost +=
-                health.windows_waiting + health.windows_refused + health.windows_dropped;
+        for post in self.posts {
+            let by_device = post.thread.join();
+            let by_device = by_device.map_err(|_| anyhow!("a device panicked"))??;
+            sent.windows_stored += by_device.windows_stored;
+            sent.windows_lost += by_device.windows_lost;
         }
         let streets = self.streets.iter();
         sent.inferences = streets.map(|(_, street)| street.asked()).sum();
@@ -181,18 +233,19 @@ pub fn check_size(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The file whose digest the class's devices report.
-fn write_weights(folder: &Path, class: Class) -> Result<()> {
-    let folder = folder.join(class.name);
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let path = folder.join(class.quantization.file_name());
-    fs::write(&path, class.quantization.shipped())
-        .with_context(|| format!("cannot write {}", path.display()))
+impl Post {
+    fn update(&self, release: &Arc<Release>) {
+        // Nobody is there to take it once the device gave up; `has_failed` says so.
+        let _ = self.updates.send(Arc::clone(release));
+    }
 }
 
-fn order(muster: &Muster<'_>, class: Class, number: usize, model: Model) -> Order {
-    let folder = muster.folder.join(class.name);
+fn order(
+    muster: &Muster<'_>,
+    (class, number): (Class, usize),
+    release: &Arc<Release>,
+    updates: mpsc::Receiver<Arc<Release>>,
+) -> Order {
     let index = CLASSES.iter().position(|other| *other == class);
     let index = index.unwrap_or_default() * muster.devices + number;
     Order {
@@ -201,9 +254,9 @@ fn order(muster: &Muster<'_>, class: Class, number: usize, model: Model) -> Orde
         // Far apart for neighbouring seeds, so that no two demos share a device's speech.
         seed: muster.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index as u64,
         endpoint: muster.endpoint.to_owned(),
-        spool: folder.join(format!("spool-{number:02}")),
-        weights: folder.join(class.quantization.file_name()),
-        model,
+        spool: muster.folder.join(format!("{}-{number:02}", class.name)),
+        release: Arc::clone(release),
+        updates,
         pause: Duration::from_secs_f64(muster.devices as f64 / REQUESTS_PER_SECOND),
     }
 }
@@ -225,10 +278,10 @@ mod tests {
     #[test]
     fn a_fleet_that_cannot_be_split_says_how_many_it_needs() {
         let folder = tempfile::tempdir().unwrap();
-        for devices in [0, 6, 35] {
+        for devices in [0, 15, 35] {
             let error = Fleet::start(&muster(devices, folder.path())).err().unwrap();
             assert!(
-                error.to_string().contains("a multiple of 3 from 9 on"),
+                error.to_string().contains("a multiple of 3 from 18 on"),
                 "{error}"
             );
         }
@@ -239,7 +292,8 @@ mod tests {
         let streets = CLASSES.map(|class| (class, Arc::new(Street::default())));
         let fleet = Fleet {
             streets: streets.into(),
-            devices: vec![],
+            posts: vec![],
+            seed: 1,
         };
         fleet.change_season("kiosk", 0.7);
         let shares: Vec<f64> = fleet.streets.iter().map(|(_, s)| s.share()).collect();
@@ -247,14 +301,30 @@ mod tests {
     }
 
     #[test]
+    fn at_night_people_pause_longer() {
+        let street = Arc::new(Street::default());
+        let fleet = Fleet {
+            streets: vec![(CLASSES[0], Arc::clone(&street))],
+            posts: vec![],
+            seed: 1,
+        };
+        let pauses = [true, false].map(|night| {
+            fleet.change_night(night);
+            street.pause(Duration::from_secs(1)).as_secs()
+        });
+        assert_eq!(pauses, [4, 1]);
+    }
+
+    #[test]
     fn every_device_has_a_seed_and_a_folder_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
+        let release = Arc::new(Release::shipped(folder.path()).unwrap());
         let (mut seeds, mut spools) = (vec![], vec![]);
         for class in CLASSES {
-            let model = Model::from_bytes(class.quantization, class.quantization.shipped());
-            let model = model.unwrap();
             for number in 1..=12 {
-                let order = order(&muster(36, folder.path()), class, number, model.clone());
+                let (_, updates) = mpsc::channel();
+                let muster = muster(36, folder.path());
+                let order = order(&muster, (class, number), &release, updates);
                 seeds.push(order.seed);
                 spools.push(order.spool);
             }
@@ -267,6 +337,46 @@ mod tests {
                 .len(),
         ] {
             assert_eq!(count, 36);
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_the_class_takes_a_release_and_then_everyone_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let release = Arc::new(Release::shipped(folder.path()).unwrap());
+        let updates = |fleet: &Fleet, receivers: &[mpsc::Receiver<Arc<Release>>]| {
+            let taken = receivers.iter().map(|of| of.try_iter().count());
+            let classes = fleet.posts.iter().map(|post| post.class.name);
+            classes
+                .zip(taken)
+                .filter(|(_, count)| *count > 0)
+                .collect::<Vec<_>>()
+        };
+        for (devices, expected) in [(12, 3), (6, 3), (16, 4)] {
+            let (mut fleet, mut receivers) = (
+                Fleet {
+                    streets: vec![],
+                    posts: vec![],
+                    seed: 1,
+                },
+                vec![],
+            );
+            for class in CLASSES {
+                for _ in 0..devices {
+                    let (updates, receiver) = mpsc::channel();
+                    receivers.push(receiver);
+                    let thread = thread::spawn(|| Ok(Sent::default()));
+                    fleet.posts.push(Post {
+                        class,
+                        updates,
+                        thread,
+                    });
+                }
+            }
+            assert_eq!(fleet.update_a_quarter("kiosk", &release), expected);
+            assert_eq!(updates(&fleet, &receivers), vec![("kiosk", 1); expected]);
+            fleet.update_all(&release);
+            assert_eq!(updates(&fleet, &receivers).len(), CLASSES.len() * devices);
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     report::{Finding, Webhook},
 };
 
-/// Class and metric: the demo has one model, version and variant in each class.
-type Series = (String, String);
+/// Class, version and metric: the demo has one model, and one variant of a version in each class.
+type Series = (String, String, String);
 
 #[derive(Default)]
 struct Entry {
@@ -54,7 +54,7 @@ impl Ledger {
         }
         let entry = self
             .series
-            .entry((verdict.device_class, verdict.metric))
+            .entry((verdict.device_class, verdict.version, verdict.metric))
             .or_default();
         if verdict.state == "undecided" {
             return None;
@@ -120,7 +120,7 @@ impl Ledger {
             .series
             .iter()
             .filter(|(_, entry)| entry.drift.is_some());
-        let mut metrics: Vec<String> = drifted.map(|((_, metric), _)| metric.clone()).collect();
+        let mut metrics: Vec<String> = drifted.map(|((_, _, metric), _)| metric.clone()).collect();
         metrics.sort();
         metrics.dedup();
         metrics
@@ -143,6 +143,8 @@ fn found(verdict: &Verdict) -> Finding {
 #[derive(Default)]
 pub(crate) struct Mailbox {
     first: Option<Webhook>,
+    /// States of the request to train, as they were told.
+    pub(crate) moves: Vec<String>,
     taken: usize,
     refused: usize,
 }
@@ -152,7 +154,8 @@ impl Mailbox {
     pub(crate) fn enter(&mut self, delivery: &Delivery) -> bool {
         match delivery {
             Delivery::Refused { .. } => self.refused += 1,
-            Delivery::Other { .. } => {}
+            Delivery::Other { .. } | Delivery::Request { .. } => {}
+            Delivery::Moved { change, .. } => self.moves.push(change.state.clone()),
             Delivery::Verdict { id, change } => {
                 self.taken += 1;
                 if change.state == "drifting" && self.first.is_none() {
@@ -198,6 +201,7 @@ mod tests {
             id,
             time_us: id * 5,
             device_class: class.into(),
+            version: "1.4.0".into(),
             metric: metric.into(),
             state: state.into(),
             score: Some(20.0),

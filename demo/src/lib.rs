@@ -10,6 +10,8 @@
 //! | [`receiver`] | where the webhook arrives |
 //! | [`report`] | the story in figures |
 //! | [`voice`] | how it sounds |
+//! | [`release`] | a version of the assistant, as devices take it |
+//! | [`trainer`] | who makes version 2 when it is asked for |
 //! | [`grammar`] | what people say to the building, in two seasons |
 //! | [`model`] | the assistant: a small Llama in f32 and Q8_0 |
 //! | [`exam`] | how many requests it answers right |
@@ -27,8 +29,10 @@ mod ledger;
 pub mod model;
 pub mod operator;
 pub mod receiver;
+pub mod release;
 pub mod report;
 pub mod story;
 pub mod threads;
 pub mod train;
+pub mod trainer;
 pub mod voice;

@@ -13,6 +13,9 @@ mod training;
 
 use options::{Options, Task};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
@@ -29,7 +32,8 @@ fn run() -> Result<ExitCode> {
         return Ok(code);
     }
     match options.task {
-        Some(Task::Train(plan)) => training::run(plan),
+        Some(Task::Train(plan)) => training::run(&plan.into()),
+        Some(Task::Tune(plan)) => training::run(&plan.into()),
         None => telling::run(options.telling),
     }
 }

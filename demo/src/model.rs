@@ -40,6 +40,9 @@ pub enum Quantization {
 }
 
 impl Quantization {
+    /// Every stored form.
+    pub const ALL: [Self; 2] = [Self::F32, Self::Q8];
+
     /// As it is named on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_cached_step_gives_the_logits_of_the_whole() {
-        for quantization in [Quantization::F32, Quantization::Q8] {
+        for quantization in Quantization::ALL {
             let (mut whole, mut steps) = (shipped(quantization), shipped(quantization));
             let text = b"please lower the blinds in the studio on level 4\n";
             let rows = |logits: Tensor| logits.squeeze(0).unwrap().to_vec2::<f32>().unwrap();
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_weights_are_refused() {
-        for quantization in [Quantization::F32, Quantization::Q8] {
+        for quantization in Quantization::ALL {
             let error = Model::from_bytes(quantization, b"not weights at all")
                 .err()
                 .unwrap();

@@ -1,12 +1,12 @@
 //! The demo as its own operator: asks what anyone with the admin token can ask a collector over
-//! HTTP. Owns that client. In: questions. Out: rows, verdicts, frozen references. Never reaches
-//! into the collector that runs in the same program.
+//! HTTP. Owns that client. In: questions. Out: rows, verdicts, frozen references, what the gate and
+//! the retraining say. Never reaches into the collector that runs in the same program.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -32,6 +32,7 @@ pub struct Verdict {
     /// End of the lane.
     pub time_us: i64,
     pub device_class: String,
+    pub version: String,
     pub metric: String,
     pub state: String,
     pub score: Option<f64>,
@@ -67,6 +68,38 @@ pub struct Frozen {
 pub struct Missing {
     pub name: String,
     pub shortfall: String,
+}
+
+/// A version on its way to a whole class.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rollout {
+    pub model: &'static str,
+    pub service: &'static str,
+    pub candidate: &'static str,
+    pub against: &'static str,
+    /// The metric that must get better.
+    pub improve: String,
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    id: i64,
+}
+
+/// What the gate says of a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// `promote`, `rollback` or `hold`.
+    pub decision: String,
+    pub reason: String,
+}
+
+/// How far a request to train is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Retraining {
+    pub state: String,
+    /// What the last look at the new version found.
+    pub proof: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -115,6 +148,35 @@ impl Operator {
         let span = json!({ "model": model, "from_us": from_us, "to_us": to_us });
         let request = || self.client.post(self.url("references")).json(&span);
         self.ask(request).await
+    }
+
+    /// Declares a rollout; its number.
+    pub async fn begin(&self, rollout: &Rollout) -> Result<i64> {
+        let begun = self.ask(|| self.client.post(self.url("rollouts")).json(rollout));
+        let Begun { id } = begun.await?;
+        Ok(id)
+    }
+
+    /// Whether a rollout may go on in one class.
+    pub async fn gate(&self, rollout: &Rollout, class: &str) -> Result<Gate> {
+        let url = self.url("gate");
+        let question = [("class", class)];
+        self.ask(|| self.client.get(&url).query(rollout).query(&question))
+            .await
+    }
+
+    /// Ends a rollout as `promoted` or `rolled_back`.
+    pub async fn finish(&self, rollout: i64, outcome: &str) -> Result<()> {
+        let url = self.url(&format!("rollouts/{rollout}/finish"));
+        let outcome = json!({ "outcome": outcome });
+        let Begun { .. } = self.ask(|| self.client.post(&url).json(&outcome)).await?;
+        Ok(())
+    }
+
+    /// How far a request to train is.
+    pub async fn retraining(&self, request: &str) -> Result<Retraining> {
+        let url = self.url(&format!("retraining/{request}"));
+        self.ask(|| self.client.get(&url)).await
     }
 
     /// A page as a browser would get it, without a token.

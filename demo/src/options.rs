@@ -3,14 +3,20 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use fathomline_demo::{fleet, house::Wishes, story, train};
+use fathomline_demo::{
+    fleet,
+    house::Wishes,
+    story,
+    train::{self, Course},
+};
 
-/// A collector, its pages, and a fleet whose language model starts to drift.
+/// A collector, its pages, and a fleet whose language model drifts and is made well again.
 ///
 /// Devices of three classes answer people with a small language model, on this machine and for
 /// real. A reference is frozen; then the way people ask changes for one class; the verdict turns
-/// to drifting and a signed webhook arrives. It takes about four minutes. The pages stay open
-/// until Ctrl-C.
+/// to drifting, and a signed webhook asks a trainer for a new version. It fine-tunes one, a quarter
+/// of the class takes it, the gate promotes it, and the collector proves that it is better. The
+/// pages stay open until Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
@@ -24,10 +30,13 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 everything went as promised, 1 something did not, 2 error.
 The whole story for a program: fathomline-demo --once --json";
 
+/// Enough that a figure of a note is right within half a percent.
+const EXAM_REQUESTS: usize = 1_000;
+
 /// How the story is told.
 #[derive(Debug, Args)]
 pub(crate) struct Telling {
-    /// Devices over all three classes: a multiple of 3, from 9 on.
+    /// Devices over all three classes: a multiple of 3, from 18 on.
     #[arg(long, value_name = "COUNT", default_value_t = 36, value_parser = devices)]
     devices: usize,
     /// What people say: the same seed, the same requests.
@@ -83,6 +92,8 @@ impl From<Telling> for story::Plan {
 pub(crate) enum Task {
     /// Make the assistant's weights again, from a seed.
     Train(Training),
+    /// Make version 2: teach the shipped weights the new season, and keep the usual one.
+    Tune(Tuning),
 }
 
 #[derive(Debug, Args)]
@@ -104,14 +115,49 @@ pub(crate) struct Training {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Tuning {
+    /// Same seed, same weights (on one kind of machine).
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Length of the learning-rate schedule.
+    #[arg(long, default_value_t = 2_000)]
+    steps: usize,
+    /// Stop once this share of unseen requests of either season is answered exactly.
+    #[arg(long, default_value_t = 0.985)]
+    target_accuracy: f64,
+    /// Stop after so many seconds, whatever has been reached.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    time_limit: u64,
+    /// Folder for the weights and their note.
+    #[arg(long, value_name = "FOLDER", default_value = "assistant-2")]
+    out: PathBuf,
+}
+
 impl From<Training> for train::Plan {
     fn from(training: Training) -> Self {
         Self {
+            course: Course::Usual,
             seed: training.seed,
             steps: training.steps,
             target_accuracy: training.target_accuracy,
             time_limit: Duration::from_secs(training.time_limit),
+            exam_requests: EXAM_REQUESTS,
             out: training.out,
+        }
+    }
+}
+
+impl From<Tuning> for train::Plan {
+    fn from(tuning: Tuning) -> Self {
+        Self {
+            course: Course::NewSeason,
+            seed: tuning.seed,
+            steps: tuning.steps,
+            target_accuracy: tuning.target_accuracy,
+            time_limit: Duration::from_secs(tuning.time_limit),
+            exam_requests: EXAM_REQUESTS,
+            out: tuning.out,
         }
     }
 }
@@ -159,7 +205,7 @@ mod tests {
     #[test]
     fn a_flag_that_cannot_work_says_what_would() {
         for (arguments, advice) in [
-            (["--devices", "10"], "a multiple of 3 from 9 on"),
+            (["--devices", "10"], "a multiple of 3 from 18 on"),
             (["--devices", "many"], "invalid digit"),
             (["--http", "0.0.0.0:8330"], "name a loopback address"),
             (["--http", "8330"], "such as 127.0.0.1:8331"),

@@ -15,7 +15,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use fathomline_wire::event::{Event, EventBody, VerdictChanged};
+use fathomline_wire::event::{
+    Event, EventBody, RetrainingChanged, RetrainingRequested, VerdictChanged,
+};
 use tokio::{
     net::TcpListener,
     sync::{Mutex, mpsc},
@@ -36,6 +38,16 @@ pub enum Delivery {
     Verdict {
         id: String,
         change: Box<VerdictChanged>,
+    },
+    /// Its signature holds: a model is to be trained again.
+    Request {
+        id: String,
+        request: Box<RetrainingRequested>,
+    },
+    /// Its signature holds: such a request went on.
+    Moved {
+        id: String,
+        change: Box<RetrainingChanged>,
     },
     /// Its signature holds, and it is something else, such as a test.
     Other { id: String },
@@ -97,26 +109,36 @@ fn read(id: String, body: &[u8]) -> Option<Delivery> {
     let event: Event = serde_json::from_slice(body).ok()?;
     Some(match event.body {
         EventBody::VerdictChanged(change) => Delivery::Verdict { id, change },
+        EventBody::RetrainingRequested(request) => Delivery::Request { id, request },
+        EventBody::RetrainingChanged(change) => Delivery::Moved { id, change },
         _ => Delivery::Other { id },
     })
 }
 
+impl Delivery {
+    /// None where it was turned away.
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Refused { .. } => None,
+            Self::Verdict { id, .. }
+            | Self::Request { id, .. }
+            | Self::Moved { id, .. }
+            | Self::Other { id } => Some(id),
+        }
+    }
+}
+
 impl Desk {
     async fn accept(&self, delivery: Delivery) -> StatusCode {
-        let answer = match &delivery {
-            Delivery::Refused { .. } => StatusCode::UNAUTHORIZED,
-            Delivery::Verdict { .. } | Delivery::Other { .. } => StatusCode::NO_CONTENT,
+        let id = delivery.id().map(str::to_owned);
+        let answer = match id {
+            None => StatusCode::UNAUTHORIZED,
+            Some(_) => StatusCode::NO_CONTENT,
         };
         let mut seen = self.seen.lock().await;
-        if let Delivery::Verdict { id, .. } | Delivery::Other { id } = &delivery
-            && seen.contains(id)
-        {
+        if id.as_ref().is_some_and(|id| seen.contains(id)) {
             return answer;
         }
-        let id = match &delivery {
-            Delivery::Verdict { id, .. } | Delivery::Other { id } => Some(id.clone()),
-            Delivery::Refused { .. } => None,
-        };
         match self.sender.try_send(delivery) {
             // Only what was taken in is remembered: what was not must be sent again.
             Ok(()) => seen.extend(id),

@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::operator::Gate;
+
+/// How close the shifted class's accuracy has to come to what it was.
+const RECOVERED_WITHIN: f64 = 0.03;
+
 /// The story in figures.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -26,6 +31,9 @@ pub struct Report {
     pub windows_lost: u64,
     /// Share of answers that feedback called correct, by class.
     pub accuracy_before: BTreeMap<String, f64>,
+    /// While the season had changed and the model had not.
+    pub accuracy_during: BTreeMap<String, f64>,
+    /// Once every device ran the new version.
     pub accuracy_after: BTreeMap<String, f64>,
     pub reference: Reference,
     /// Series whose verdict was steady when the season changed.
@@ -47,7 +55,57 @@ pub struct Report {
     /// The first verdict.
     pub verdict: Option<Finding>,
     pub webhook: Option<Webhook>,
+    pub recovery: Recovery,
+    pub acts: Vec<Act>,
     pub dashboard: String,
+    pub took_s: f64,
+}
+
+/// How a better version came about.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Recovery {
+    /// The request to train again, as the signed webhook named it.
+    pub request: Option<String>,
+    /// Who asked: `drift`, or an operator.
+    pub requested_by: String,
+    /// The metric that led to it, which the new version has to be better on.
+    pub metric: String,
+    pub training: Option<Training>,
+    /// Devices that tried the new version first.
+    pub trying_first: usize,
+    /// The gate's last answer, and how often it was asked.
+    pub gate: Option<Gate>,
+    pub gate_asked: usize,
+    /// Where the request ended, and what the comparison of both versions found.
+    pub state: String,
+    pub proof: Option<String>,
+    /// States of the request that webhooks told of, in order.
+    pub told: Vec<String>,
+    /// Whether the dashboard's page shows the request as proven.
+    pub page_proven: bool,
+}
+
+/// The new version.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Training {
+    pub version: &'static str,
+    pub steps: usize,
+    pub took_s: f64,
+    pub exams: Vec<Exam>,
+}
+
+/// Share of unseen requests that one stored form answers right.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exam {
+    pub weights: &'static str,
+    pub season: &'static str,
+    pub exact: f64,
+}
+
+/// How long a part of the story took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Act {
+    pub name: &'static str,
     pub took_s: f64,
 }
 
@@ -97,17 +155,16 @@ impl Report {
                 && webhook.refused == 0
                 && webhook.device_class == self.shifted_class
         });
-        let fell = |class: &str| {
-            let (before, after) = (&self.accuracy_before, &self.accuracy_after);
-            before
-                .get(class)
-                .zip(after.get(class))
-                .is_some_and(|(b, a)| a < b)
-        };
+        let fell = self
+            .change(&self.accuracy_during)
+            .is_some_and(|by| by < 0.0);
+        let came_back = self.change(&self.accuracy_after);
+        let recovery = &self.recovery;
+        let decision = recovery.gate.as_ref().map(|gate| gate.decision.as_str());
         let cites = |finding: &Finding| finding.reference == self.reference.hash;
         let cited = self.verdict.as_ref().is_none_or(cites);
         let promises = [
-            (self.devices >= 9, "a fleet of at least nine devices"),
+            (self.devices >= 18, "a fleet of at least eighteen devices"),
             (self.reference.series > 0, "a reference is frozen"),
             (
                 self.steady_series == self.reference.series,
@@ -125,9 +182,25 @@ impl Report {
                 "the pages show the shifted class as drifting, and no other",
             ),
             (told, "a webhook tells of it and its signature verifies"),
+            (fell, "feedback falls on the shifted class"),
             (
-                fell(self.shifted_class),
-                "feedback falls on the shifted class",
+                recovery.requested_by == "drift",
+                "drift asks a trainer for a new version",
+            ),
+            (recovery.training.is_some(), "the trainer makes one"),
+            (decision == Some("promote"), "the gate promotes it"),
+            (
+                recovery.state == "proven" && recovery.proof.is_some(),
+                "the new version is proven to be better on the signal that led to it",
+            ),
+            (
+                recovery.told.last().is_some_and(|state| state == "proven"),
+                "a signed webhook tells of the proof",
+            ),
+            (recovery.page_proven, "the pages show the proof"),
+            (
+                came_back.is_some_and(|by| by >= -RECOVERED_WITHIN),
+                "accuracy comes back to within 3 points of what it was",
             ),
             (
                 self.windows_lost == 0 && self.windows == self.windows_stored,
@@ -142,6 +215,12 @@ impl Report {
         self.broken = broken.map(|(_, promise)| (*promise).to_owned()).collect();
         self.as_promised = self.broken.is_empty();
         self
+    }
+
+    /// How far the shifted class's accuracy is from what it was.
+    fn change(&self, now: &BTreeMap<String, f64>) -> Option<f64> {
+        let class = self.shifted_class;
+        Some(now.get(class)? - self.accuracy_before.get(class)?)
     }
 }
 
@@ -166,7 +245,21 @@ mod tests {
             inferences: 10,
             inferences_stored: 10,
             accuracy_before: share(0.98),
-            accuracy_after: share(0.4),
+            accuracy_during: share(0.4),
+            accuracy_after: share(0.96),
+            recovery: Recovery {
+                requested_by: "drift".into(),
+                training: Some(Training::default()),
+                gate: Some(Gate {
+                    decision: "promote".into(),
+                    ..Gate::default()
+                }),
+                state: "proven".into(),
+                proof: Some("20 points back".into()),
+                told: vec!["running".into(), "proven".into()],
+                page_proven: true,
+                ..Recovery::default()
+            },
             reference: Reference {
                 series: 21,
                 records_min: 3_000,
@@ -198,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_broken_promise_is_named() {
-        let breakages: [(Breakage, &str); 12] = [
+        let breakages: [(Breakage, &str); 19] = [
             (|r| (r.reference.series, r.steady_series) = (0, 0), "frozen"),
             (|r| r.steady_series = 20, "steady until"),
             (|r| r.reference.hash = String::new(), "cites"),
@@ -210,7 +303,20 @@ mod tests {
             ),
             (|r| r.pages_drifting.clear(), "the pages show"),
             (|r| r.webhook = None, "webhook"),
-            (|r| r.accuracy_after = r.accuracy_before.clone(), "feedback"),
+            (
+                |r| r.accuracy_during = r.accuracy_before.clone(),
+                "feedback",
+            ),
+            (|r| r.recovery.requested_by = "ann".into(), "drift asks"),
+            (|r| r.recovery.training = None, "trainer makes"),
+            (|r| r.recovery.gate = None, "gate promotes"),
+            (|r| r.recovery.state = "unproven".into(), "proven to be"),
+            (|r| drop(r.recovery.told.pop()), "tells of the proof"),
+            (|r| r.recovery.page_proven = false, "show the proof"),
+            (
+                |r| r.accuracy_after.values_mut().for_each(|now| *now = 0.94),
+                "comes back",
+            ),
             (|r| r.windows_lost = 1, "no window"),
             (|r| r.windows = 1, "no window"),
             (|r| r.inferences_stored = 9, "counted once"),

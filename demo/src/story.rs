@@ -1,8 +1,10 @@
 //! The story, act by act: devices answer, a reference is frozen, the season changes for one class,
-//! a verdict follows, a webhook tells. Owns what happens when and how long we are prepared to wait.
+//! a verdict follows, a webhook tells, a trainer is asked and the loop closes (`recovery`). Owns
+//! what happens when and how long we are prepared to wait.
 //! In: how people want it told. Out: sentences, pages, and a report in which every figure was read
 //! back. Deadlines end a story that hangs; how fast the machine is decides nothing.
 
+mod recovery;
 mod scene;
 mod season;
 
@@ -18,6 +20,7 @@ use crate::{
     house::{House, LANE_US, Wishes},
     receiver::{self, Secret},
     report::Report,
+    trainer::Trainer,
     voice::{Voice, grouped},
 };
 use scene::{Scene, number, words};
@@ -63,7 +66,8 @@ pub async fn tell(plan: &Plan, voice: &Voice, stop: impl Future<Output = ()>) ->
     let receiver = receiver::listen(secret.clone()).await?;
     let house = House::open(&plan.wishes, receiver.url.clone(), &secret).await?;
     announce(voice, &house);
-    let played = play(plan, voice, &house, receiver, stop).await;
+    let trainer = Trainer::new(secret, plan.seed, house.trainer_folder());
+    let played = play((plan, voice), &house, (receiver, trainer), stop).await;
     voice.watch("the collector commits what it has");
     let closed = house.close().await;
     // What went wrong first says more than what followed from it.
@@ -89,10 +93,9 @@ fn announce(voice: &Voice, house: &House) {
 }
 
 async fn play(
-    plan: &Plan,
-    voice: &Voice,
+    (plan, voice): (&Plan, &Voice),
     house: &House,
-    receiver: receiver::Receiver,
+    (receiver, trainer): (receiver::Receiver, Trainer),
     stop: impl Future<Output = ()>,
 ) -> Result<Told> {
     let fleet = Fleet::start(&Muster {
@@ -101,7 +104,7 @@ async fn play(
         endpoint: &house.endpoint(),
         folder: &house.fleet_folder(),
     })?;
-    let mut scene = Scene::new(voice, house, fleet, receiver.deliveries)?;
+    let mut scene = Scene::new(voice, house, (fleet, trainer), receiver.deliveries)?;
     scene.report.seed = plan.seed;
     let acted = tokio::select! {
         acted = acts(&mut scene, plan.once) => acted,
@@ -127,6 +130,9 @@ async fn acts(scene: &mut Scene<'_>, once: bool) -> Result<()> {
     verdict(scene).await?;
     webhook(scene).await?;
     aftermath(scene).await?;
+    if scene.has_found(SHIFTED) {
+        recovery::play(scene).await?;
+    }
     scene.finished = true;
     if once {
         return Ok(());
@@ -161,6 +167,7 @@ async fn opening(scene: &mut Scene<'_>) -> Result<()> {
         }
         if heard >= devices as u64 {
             scene.say(format!("all {devices} devices are heard"));
+            scene.curtain("opening");
             return Ok(());
         }
         if limit.is_over() {
@@ -232,6 +239,7 @@ async fn freeze(scene: &mut Scene<'_>, began_us: i64) -> Result<()> {
         let answer = answer.context("cannot freeze a reference")?;
         let Some(missing) = answer.shortfalls.first() else {
             scene.freeze(answer.references);
+            scene.curtain("quiet");
             return Ok(());
         };
         let (name, shortfall) = (&missing.name, &missing.shortfall);
@@ -267,6 +275,7 @@ async fn steady(scene: &mut Scene<'_>, began_us: i64) -> Result<()> {
     ));
     let before = scene.accuracy((began_us, clock::now_us())).await?;
     scene.report.accuracy_before = before;
+    scene.curtain("steady");
     Ok(())
 }
 
@@ -284,6 +293,7 @@ async fn verdict(scene: &mut Scene<'_>) -> Result<()> {
     }
     scene.report.delay_s = scene.since_shift();
     scene.report.verdict_at_s = Some(scene.seconds());
+    scene.curtain("verdict");
     Ok(())
 }
 
@@ -335,6 +345,7 @@ async fn aftermath(scene: &mut Scene<'_>) -> Result<()> {
             words(before)
         ));
     }
-    scene.report.accuracy_after = after;
+    scene.report.accuracy_during = after;
+    scene.curtain("aftermath");
     Ok(())
 }

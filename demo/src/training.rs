@@ -1,30 +1,30 @@
 //! Shows training on the terminal. In: the plan. Out: a progress bar or plain lines on standard
 //! error, and exit code 0 when the target was reached, 1 when steps or time ran out before.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, ops::ControlFlow, process::ExitCode};
 
 use anyhow::Result;
 use fathomline_demo::train::{self, Plan};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::options::Training;
-
-pub(crate) fn run(training: Training) -> Result<ExitCode> {
-    let plan = Plan::from(training);
+pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let bar = ProgressBar::new(plan.steps as u64);
     bar.set_style(ProgressStyle::with_template(
         "{bar:30} {pos}/{len} steps, {elapsed} {msg}",
     )?);
     let shown = std::io::stderr().is_terminal();
-    let outcome = train::run(&plan, &mut |progress| {
-        let accuracy = 100.0 * progress.accuracy;
-        let line = format!("loss {:.4}, {accuracy:.1} % exact", progress.loss);
+    let outcome = train::run(plan, &mut |progress| {
+        let mut line = format!("loss {:.4}", progress.loss);
+        if let Some(accuracy) = progress.accuracy {
+            line = format!("{line}, {:.1} % exact", 100.0 * accuracy);
+        }
         if shown {
             bar.set_position(progress.step as u64);
             bar.set_message(line);
         } else {
             eprintln!("step {}: {line}", progress.step);
         }
+        ControlFlow::Continue(())
     })?;
     bar.finish_and_clear();
     eprintln!(
@@ -43,6 +43,7 @@ pub(crate) fn run(training: Training) -> Result<ExitCode> {
             grade.marks.output_surprisal
         );
     }
-    let reached = outcome.progress.accuracy >= plan.target_accuracy;
+    let accuracy = outcome.progress.accuracy;
+    let reached = accuracy.is_some_and(|accuracy| accuracy >= plan.target_accuracy);
     Ok(ExitCode::from(u8::from(!reached)))
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use fathomline_wire::names;
+use fathomline_wire::{
+    event::{CallbackStatus, RetrainingRequested},
+    names,
+};
 use serde_json::Value;
 use tokio::{sync::mpsc, task, time::sleep};
 
@@ -21,7 +24,9 @@ use crate::{
     ledger::{Change, Ledger, Mailbox},
     operator::{Frozen, Operator},
     receiver::Delivery,
-    report::{Reference, Report},
+    report::{Act, Exam, Reference, Report, Training},
+    train::{Outcome, Progress},
+    trainer::{self, News, Trainer},
     voice::{Voice, grouped},
 };
 
@@ -43,7 +48,11 @@ pub(super) struct Scene<'a> {
     pub(super) mailbox: Mailbox,
     /// Whether the last act is over.
     pub(super) finished: bool,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
+    pub(super) trainer: Trainer,
+    /// What the collector last took from the trainer, and how far the training is.
+    pub(super) reported: Option<CallbackStatus>,
+    pub(super) learned: Option<Progress>,
     deliveries: mpsc::Receiver<Delivery>,
     /// Hashes of this run's references.
     references: BTreeSet<String>,
@@ -55,7 +64,7 @@ impl<'a> Scene<'a> {
     pub(super) fn new(
         voice: &'a Voice,
         house: &House,
-        fleet: Fleet,
+        (fleet, trainer): (Fleet, Trainer),
         deliveries: mpsc::Receiver<Delivery>,
     ) -> Result<Self> {
         let report = Report {
@@ -73,6 +82,9 @@ impl<'a> Scene<'a> {
             mailbox: Mailbox::default(),
             finished: false,
             fleet,
+            trainer,
+            reported: None,
+            learned: None,
             deliveries,
             references: BTreeSet::new(),
             shift: None,
@@ -93,6 +105,13 @@ impl<'a> Scene<'a> {
 
     pub(super) fn seconds(&self) -> f64 {
         to_millis(self.began.elapsed())
+    }
+
+    /// An act is over.
+    pub(super) fn curtain(&mut self, name: &'static str) {
+        let before: f64 = self.report.acts.iter().map(|act| act.took_s).sum();
+        let took_s = ((self.seconds() - before) * 1_000.0).round() / 1_000.0;
+        self.report.acts.push(Act { name, took_s });
     }
 
     /// Waits a moment and takes in what happened meanwhile.
@@ -120,8 +139,93 @@ impl<'a> Scene<'a> {
         while let Ok(delivery) = self.deliveries.try_recv() {
             let first = self.mailbox.enter(&delivery);
             self.tell_delivery(&delivery, first);
+            if let Delivery::Request { request, .. } = &delivery {
+                self.hand_on(request);
+            }
+        }
+        while let Ok(news) = self.trainer.news.try_recv() {
+            self.hear(news)?;
         }
         Ok(())
+    }
+
+    /// A request goes to the trainer, who has seen it if it came before.
+    fn hand_on(&mut self, request: &RetrainingRequested) {
+        if !self.trainer.begin(request) {
+            return;
+        }
+        let signal = request.brief.signals.first();
+        let metric = signal
+            .map(|signal| signal.metric.clone())
+            .unwrap_or_default();
+        self.say(format!(
+            "a signed webhook asks to train version {} again, because of {}: request {}",
+            request.version,
+            short(&metric),
+            request.request
+        ));
+        let recovery = &mut self.report.recovery;
+        recovery.request = Some(request.request.clone());
+        recovery.requested_by.clone_from(&request.requested_by);
+        recovery.metric = metric;
+    }
+
+    fn hear(&mut self, news: News) -> Result<()> {
+        match news {
+            News::Learned(progress) => self.learned = Some(progress),
+            News::Made(outcome) => self.keep(&outcome),
+            News::GaveUp(error) => return Err(error.context("the trainer gave up")),
+            News::Reported(status) => {
+                self.reported = Some(status);
+                let what = match status {
+                    CallbackStatus::Accepted => "it accepts the request".to_owned(),
+                    CallbackStatus::Running => "it trains, from the shipped weights".to_owned(),
+                    CallbackStatus::Failed => "it failed".to_owned(),
+                    CallbackStatus::Succeeded => format!("it made version {}", trainer::VERSION),
+                };
+                self.say(format!("the trainer reports, signed: {what}"));
+                self.change_night(status == CallbackStatus::Running);
+            }
+        }
+        Ok(())
+    }
+
+    /// Training has the night, in which the fleet leaves it the machine.
+    fn change_night(&mut self, night: bool) {
+        if night {
+            self.say("night falls: people ask a quarter as often");
+        }
+        self.fleet.change_night(night);
+    }
+
+    fn keep(&mut self, outcome: &Outcome) {
+        let exams = outcome.marks.iter().map(|grade| Exam {
+            weights: grade.quantization.name(),
+            season: grade.season,
+            exact: grade.marks.exact,
+        });
+        let training = Training {
+            version: trainer::VERSION,
+            steps: outcome.progress.step,
+            took_s: to_millis(outcome.took),
+            exams: exams.collect(),
+        };
+        let said = training.exams.iter().map(|exam| {
+            let Exam {
+                weights,
+                season,
+                exact,
+            } = exam;
+            format!("{weights}, {season}: {}", words(Some(*exact)))
+        });
+        let said: Vec<String> = said.collect();
+        self.say(format!(
+            "{} steps in {:.0} s; requests it never saw, answered right: {}",
+            training.steps,
+            training.took_s,
+            said.join("; ")
+        ));
+        self.report.recovery.training = Some(training);
     }
 
     fn tell_change(&self, change: &Change) {
@@ -153,7 +257,13 @@ impl<'a> Scene<'a> {
             Delivery::Refused { reason } => {
                 self.say(format!("a webhook was turned away: {reason}"));
             }
-            Delivery::Verdict { .. } | Delivery::Other { .. } => {}
+            Delivery::Moved { change, .. } if change.state == "proven" => {
+                self.say("a signed webhook tells of the proof");
+            }
+            Delivery::Verdict { .. }
+            | Delivery::Request { .. }
+            | Delivery::Moved { .. }
+            | Delivery::Other { .. } => {}
         }
     }
 
@@ -271,6 +381,7 @@ impl<'a> Scene<'a> {
         report.drifting_classes = self.ledger.drifting_classes();
         report.drifting_metrics = self.ledger.drifting_metrics();
         report.webhook = self.mailbox.told();
+        report.recovery.told.clone_from(&self.mailbox.moves);
         report.took_s = to_millis(self.began.elapsed());
         Ok(self.report.judged())
     }

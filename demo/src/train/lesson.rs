@@ -84,15 +84,22 @@ fn text(utterance: &Utterance) -> String {
 pub(super) struct Lessons<'a> {
     grammar: &'a Grammar,
     unseen: HashSet<&'a str>,
+    /// Share of the texts that are of the new season.
+    share: f64,
     rng: StdRng,
     pool: VecDeque<Vec<Utterance>>,
 }
 
 impl<'a> Lessons<'a> {
-    pub(super) fn new(grammar: &'a Grammar, unseen: &'a [Utterance], seed: u64) -> Self {
+    pub(super) fn new(
+        grammar: &'a Grammar,
+        unseen: &'a [Utterance],
+        (share, seed): (f64, u64),
+    ) -> Self {
         Self {
             grammar,
             unseen: unseen.iter().map(|u| u.request.as_str()).collect(),
+            share,
             rng: StdRng::seed_from_u64(seed),
             pool: VecDeque::new(),
         }
@@ -111,7 +118,7 @@ impl<'a> Lessons<'a> {
     fn refill(&mut self) {
         let mut drawn = vec![];
         while drawn.len() < BATCH_TEXTS * POOL_BATCHES {
-            let utterance = self.grammar.speak(0.0, &mut self.rng);
+            let utterance = self.grammar.speak(self.share, &mut self.rng);
             if !self.unseen.contains(utterance.request.as_str()) {
                 drawn.push(utterance);
             }
@@ -145,10 +152,10 @@ mod tests {
     fn lessons_leave_out_what_the_exam_asks() {
         let grammar = Grammar::new();
         // The very requests that these lessons would have started with.
-        let mut plain = Lessons::new(&grammar, &[], 5);
+        let mut plain = Lessons::new(&grammar, &[], (0.5, 5));
         plain.refill();
         let unseen: Vec<Utterance> = plain.pool.into_iter().flatten().collect();
-        let mut lessons = Lessons::new(&grammar, &unseen, 5);
+        let mut lessons = Lessons::new(&grammar, &unseen, (0.5, 5));
         lessons.refill();
         let drawn: Vec<_> = lessons.pool.iter().flatten().collect();
         assert_eq!(drawn.len(), unseen.len());

@@ -3,22 +3,23 @@
 
 use std::fmt::Write;
 
-use super::{EXAM_REQUESTS, Grade, Outcome, Plan};
+use super::{Grade, Outcome, Plan};
 
 pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
     let Outcome { progress, took, .. } = outcome;
     let mut note = format!(
         "# The assistant's weights\n\n\
-         Written by `fathomline-demo train --seed {} --steps {} --target-accuracy {}`; do not edit.\n\n\
+         Written by `fathomline-demo {} --seed {} --steps {} --target-accuracy {}`; do not edit.\n\n\
          A byte-level Llama that turns what people say to a building into an action, in two stored\n\
          forms: `model.safetensors` (f32) and `model.q8.gguf` (matrices as Q8_0).\n\n\
          | training | |\n|---|---|\n\
          | seed | {} |\n| steps | {} of a schedule of {} |\n\
          | loss, mean of the last steps | {:.4} nats a weighted byte |\n\
          | time | {} s, two threads, {} |\n\n\
-         Measured on {EXAM_REQUESTS} requests of each season that training never saw. Surprisal is the\n\
+         Measured on {} requests of each season that training never saw. Surprisal is the\n\
          mean of -ln p over a request's bytes (said) or an action's (chosen), in nats.\n\n\
          | weights | season | exact actions | surprisal, said | surprisal, chosen |\n|---|---|---|---|---|\n",
+        plan.course.command(),
         plan.seed,
         plan.steps,
         plan.target_accuracy,
@@ -28,6 +29,7 @@ pub(super) fn text(plan: &Plan, outcome: &Outcome) -> String {
         progress.loss,
         took.as_secs(),
         std::env::consts::ARCH,
+        plan.exam_requests,
     );
     for grade in &outcome.marks {
         // Writing to a string cannot fail.

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, thread};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder, VarMap};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -12,7 +12,6 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{lesson::Lesson, network::Network};
 use crate::model;
 
-const LEARNING_RATE: f64 = 4e-3;
 /// Share of the peak that is left at the end of the schedule.
 const LEARNING_RATE_FLOOR: f64 = 0.05;
 const WARM_UP_STEPS: usize = 50;
@@ -21,17 +20,35 @@ pub(super) struct Student {
     variables: VarMap,
     network: Network,
     optimizer: AdamW,
+    schedule: Schedule,
     step: usize,
-    steps: usize,
+}
+
+/// How fast weights move, from the first step to the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    /// The learning rate at its highest.
+    pub(super) peak: f64,
+    pub(super) steps: usize,
 }
 
 impl Student {
-    /// Fresh weights from `seed`, and a schedule of `steps`.
-    pub(super) fn new(seed: u64, steps: usize) -> Result<Self> {
+    /// Fresh weights from `seed`.
+    pub(super) fn new(seed: u64, schedule: Schedule) -> Result<Self> {
+        Self::with(schedule, |variables| scatter(variables, seed))
+    }
+
+    /// Goes on from weights as a safetensors file holds them.
+    pub(super) fn resumed(weights: &[u8], schedule: Schedule) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)?;
+        Self::with(schedule, |variables| copy(variables, &tensors))
+    }
+
+    fn with(schedule: Schedule, fill: impl FnOnce(&VarMap) -> Result<()>) -> Result<Self> {
         let variables = VarMap::new();
         let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
         let network = Network::load(&builder, &model::config())?;
-        scatter(&variables, seed)?;
+        fill(&variables)?;
         let parameters = ParamsAdamW {
             lr: 0.0,
             beta2: 0.99,
@@ -43,8 +60,8 @@ impl Student {
             variables,
             network,
             optimizer,
+            schedule,
             step: 0,
-            steps,
         })
     }
 
@@ -65,8 +82,8 @@ impl Student {
             "the loss is {loss} at step {}; try another --seed",
             self.step
         );
-        let rate = LEARNING_RATE * schedule(self.step, self.steps);
-        self.optimizer.set_learning_rate(rate);
+        self.optimizer
+            .set_learning_rate(self.schedule.rate(self.step));
         self.optimizer.step(&gradients)?;
         self.step += 1;
         Ok(loss)
@@ -109,12 +126,25 @@ fn scatter(variables: &VarMap, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Share of the peak learning rate: up over the first steps, then down a cosine.
-fn schedule(step: usize, steps: usize) -> f64 {
-    let warm = ((step + 1) as f64 / WARM_UP_STEPS as f64).min(1.0);
-    let done = step as f64 / steps as f64;
-    let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-    warm * (LEARNING_RATE_FLOOR + (1.0 - LEARNING_RATE_FLOOR) * cosine)
+/// Takes every matrix and norm from `tensors`, each under its own name.
+fn copy(variables: &VarMap, tensors: &HashMap<String, Tensor>) -> Result<()> {
+    let variables = variables.data().lock();
+    let variables = variables.expect("no thread panics while it holds the variables");
+    for (name, variable) in variables.iter() {
+        let tensor = tensors.get(name);
+        variable.set(tensor.with_context(|| format!("the weights lack {name}"))?)?;
+    }
+    Ok(())
+}
+
+impl Schedule {
+    /// Up over the first steps, then down a cosine.
+    fn rate(self, step: usize) -> f64 {
+        let warm = ((step + 1) as f64 / WARM_UP_STEPS as f64).min(1.0);
+        let done = step as f64 / self.steps as f64;
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        self.peak * warm * (LEARNING_RATE_FLOOR + (1.0 - LEARNING_RATE_FLOOR) * cosine)
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +154,10 @@ mod tests {
     use super::*;
     use crate::grammar::{Grammar, Utterance};
 
+    fn brief(steps: usize) -> Schedule {
+        Schedule { peak: 4e-3, steps }
+    }
+
     fn lesson(texts: usize) -> Lesson {
         let (grammar, mut rng) = (Grammar::new(), StdRng::seed_from_u64(8));
         let drawn: Vec<Utterance> = (0..texts).map(|_| grammar.speak(0.0, &mut rng)).collect();
@@ -132,7 +166,7 @@ mod tests {
 
     #[test]
     fn its_logits_are_the_stock_models() {
-        let student = Student::new(3, 1).unwrap();
+        let student = Student::new(3, brief(1)).unwrap();
         let input = lesson(4).input().unwrap();
         let ours = student.network.forward(&input).unwrap();
         let builder = VarBuilder::from_tensors(student.tensors(), DType::F32, &Device::Cpu);
@@ -147,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_tensor_has_a_gradient() {
-        let student = Student::new(3, 1).unwrap();
+        let student = Student::new(3, brief(1)).unwrap();
         let lesson = lesson(2);
         let (_, gradients) = student.study(&lesson, lesson.total_weight()).unwrap();
         let variables = student.variables.data().lock().unwrap();
@@ -164,7 +198,7 @@ mod tests {
     fn two_halves_learn_what_the_whole_would() {
         let lesson = lesson(2);
         let total = lesson.total_weight();
-        let student = Student::new(3, 1).unwrap();
+        let student = Student::new(3, brief(1)).unwrap();
         let (whole, _) = student.study(&lesson, total).unwrap();
         let (part, _) = student.study(&lesson, 2.0 * total).unwrap();
         assert!((whole - 2.0 * part).abs() < 1e-5);
@@ -173,7 +207,7 @@ mod tests {
     #[test]
     fn one_seed_gives_one_student() {
         let learn = |seed| {
-            let mut student = Student::new(seed, 2).unwrap();
+            let mut student = Student::new(seed, brief(2)).unwrap();
             let loss = student.learn(&[lesson(2), lesson(3)]).unwrap();
             student.learn(&[lesson(3), lesson(2)]).unwrap() + loss
         };
@@ -182,10 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn it_goes_on_from_where_the_weights_are() {
+        let shipped = model::Quantization::F32.shipped();
+        let resumed = Student::resumed(shipped, brief(1)).unwrap();
+        let loss = |student: &Student| {
+            let lesson = lesson(8);
+            let (loss, _) = student.study(&lesson, lesson.total_weight()).unwrap();
+            loss
+        };
+        let fresh = Student::new(3, brief(1)).unwrap();
+        assert!(loss(&resumed) < 0.2 && loss(&fresh) > 5.0);
+    }
+
+    #[test]
     fn the_learning_rate_rises_then_falls() {
-        assert!(schedule(0, 1000) < 0.05);
-        assert!(schedule(60, 1000) > 0.98);
-        let end = schedule(999, 1000);
+        let schedule = Schedule {
+            peak: 1.0,
+            steps: 1000,
+        };
+        assert!(schedule.rate(0) < 0.05);
+        assert!(schedule.rate(60) > 0.98);
+        let end = schedule.rate(999);
         assert!((LEARNING_RATE_FLOOR..0.06).contains(&end), "{end}");
     }
 }
