@@ -16,6 +16,15 @@ use serde_json::{Value, json};
 /// Longest wait until the collector is ready: a replay of everything may come first.
 const READY_LIMIT: Duration = Duration::from_secs(600);
 
+/// Every device's rows are read back and held against what it sent: more than a stranger may ask.
+const READING_BACK: &str = "[privacy]
+min_devices = 1
+
+[sql]
+memory_bytes = 4294967296
+deadline = \"10min\"
+";
+
 /// The kernel's unit of CPU time, fixed for programs on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -41,8 +50,7 @@ impl Collector {
     /// A collector over `folder`, not started yet.
     pub(crate) fn new(binary: PathBuf, folder: &Path, config: &str) -> anyhow::Result<Self> {
         let path = folder.join("fathomline.toml");
-        // Every device's rows are read back and held against what it sent.
-        fs::write(&path, format!("{config}\n[privacy]\nmin_devices = 1\n"))?;
+        fs::write(&path, format!("{config}\n{READING_BACK}"))?;
         Ok(Self {
             binary,
             config: path,

@@ -108,10 +108,12 @@ impl Report {
         };
         writeln!(
             out,
-            "prometheus {}: {:.0} points/s; {:.2} us of CPU a point, {:.1} times the collector's with its commits; {}; peak {:.0} MiB; not synced",
+            "prometheus {}: took {} of {} points, {:.0} points/s; {:.2} us of CPU a point, {:.1} times the collector's with its commits; {}; peak {:.0} MiB; not synced",
             peer.version,
-            self.points() / peer.wall.as_secs_f64(),
-            peer.cpu_s * 1e6 / self.points(),
+            peer.taken,
+            self.totals.points,
+            peer.taken / peer.wall.as_secs_f64(),
+            peer.cpu_s * 1e6 / peer.taken,
             peer.cpu_s / self.collector_cpu_to_the_end_s,
             quantiles(&peer.took),
             peer.peak_mib
@@ -140,7 +142,8 @@ impl Report {
             "replayed_s": self.replayed.as_secs_f64(),
             "prometheus": self.peer.as_ref().map(|peer| json!({
                 "version": peer.version,
-                "points_per_s": self.points() / peer.wall.as_secs_f64(),
+                "points": peer.taken,
+                "points_per_s": peer.taken / peer.wall.as_secs_f64(),
                 "cpu_s": peer.cpu_s,
                 "answered_p99_ms": millis(&peer.took, 0.99),
                 "peak_mib": peer.peak_mib,
