@@ -19,7 +19,7 @@ use crate::{
         self, Database, DatabaseError,
         audit::{self, AuditEntry},
         deliveries::{self, Delivery},
-        endpoints,
+        endpoints, retraining,
     },
 };
 
@@ -42,6 +42,9 @@ pub enum DeskError {
     /// Nobody knows where to send it.
     #[error("cannot send it again: the endpoint {0} is not configured any more")]
     Gone(String),
+    /// Whoever acted on it would act in vain.
+    #[error("cannot send it again: the request {0} is over, and its trainer would train in vain")]
+    Over(String),
     /// Nothing to do.
     #[error("the endpoint {0} is not stopped")]
     NotStopped(String),
@@ -176,6 +179,9 @@ impl Desk {
             }
             if is_stopped(t, known, &found.endpoint)? {
                 return Ok(Err(DeskError::Stopped(found.endpoint)));
+            }
+            if retraining::find(t, &found.event_id)?.is_some_and(|of| !of.state.is_open()) {
+                return Ok(Err(DeskError::Over(found.event_id)));
             }
             deliveries::replay(t, id, now_us)?;
             let detail = json!({ "endpoint": found.endpoint, "delivery": id });

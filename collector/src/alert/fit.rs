@@ -1,17 +1,15 @@
-//! Makes an event fit into what receivers take: Standard Webhooks asks for less than 20 kB. Pure.
+//! Makes an event fit into what receivers take. Pure.
 //!
-//! In: an event as JSON. Out: the same bytes if they fit, otherwise the event with its longest
-//! lists shortened, as little as is needed, and `"shortened": true` beside them. The same event
-//! gives the same bytes, so every attempt sends the same. What is stored stays whole.
+//! In: an event as JSON, and less than how many bytes it may have. Out: the same bytes if they fit,
+//! otherwise the event with its longest lists shortened, as little as is needed, and
+//! `"shortened": true` beside them. The same event gives the same bytes, so every attempt sends the
+//! same. What is stored stays whole.
 
 use serde_json::Value;
 
-/// Of one body.
-pub(crate) const BODY_BYTES_MAX: usize = 20_000;
-
 /// The event, or what of it fits; none if what is not a list is too long.
-pub(crate) fn fit(body: &str) -> Option<String> {
-    if body.len() < BODY_BYTES_MAX {
+pub(crate) fn fit(body: &str, bytes_max: usize) -> Option<String> {
+    if body.len() < bytes_max {
         return Some(body.to_owned());
     }
     let mut event: Value = serde_json::from_str(body).ok()?;
@@ -19,7 +17,7 @@ pub(crate) fn fit(body: &str) -> Option<String> {
     fields.insert("shortened".to_owned(), Value::Bool(true));
     loop {
         let text = event.to_string();
-        if text.len() < BODY_BYTES_MAX {
+        if text.len() < bytes_max {
             return Some(text);
         }
         let list = longest(&mut event)?;
@@ -63,19 +61,21 @@ mod tests {
 
     use super::*;
 
+    const BYTES_MAX: usize = 20_000;
+
     #[test]
     fn what_fits_is_left_alone_and_what_does_not_loses_the_ends_of_lists() {
         let small = r#"{"type":"t","timestamp":"s","data":{"b":1,"a":[1, 2]}}"#;
-        assert_eq!(fit(small).unwrap(), small);
+        assert_eq!(fit(small, BYTES_MAX).unwrap(), small);
         let long: Vec<_> = (0..2_000)
             .map(|at| json!({ "series": at, "pages": 0.5 }))
             .collect();
         let short = ["kept", "whole"];
         let event =
             json!({ "type": "t", "data": { "incident": { "series": long }, "bins": short } });
-        let fitted = fit(&event.to_string()).unwrap();
-        assert!(fitted.len() < BODY_BYTES_MAX && fitted.len() > BODY_BYTES_MAX / 2);
-        assert_eq!(fitted, fit(&event.to_string()).unwrap());
+        let fitted = fit(&event.to_string(), BYTES_MAX).unwrap();
+        assert!(fitted.len() < BYTES_MAX && fitted.len() > BYTES_MAX / 2);
+        assert_eq!(fitted, fit(&event.to_string(), BYTES_MAX).unwrap());
         let fitted: Value = serde_json::from_str(&fitted).unwrap();
         assert_eq!(fitted["data"]["shortened"], true);
         assert_eq!(fitted["data"]["bins"], json!(short));
@@ -86,6 +86,6 @@ mod tests {
     #[test]
     fn what_is_long_without_lists_cannot_be_sent() {
         let event = json!({ "data": { "text": "x".repeat(30_000), "list": [] } });
-        assert_eq!(fit(&event.to_string()), None);
+        assert_eq!(fit(&event.to_string(), BYTES_MAX), None);
     }
 }

@@ -108,18 +108,36 @@ impl Outbox {
         if firing.is_empty() {
             return Ok(());
         }
-        let reply = self.sender.post_again(&firing, now_us).await;
-        let failed = reply.filter(|reply| reply.verdict != ReplyKind::Delivered);
-        if let Some(Reply { outcome, .. }) = failed {
+        let Some(reply) = self.sender.post_again(&firing, now_us).await else {
+            return Ok(());
+        };
+        if reply.verdict != ReplyKind::Delivered {
             let (endpoint, alerts) = (self.endpoint(), firing.len());
-            tracing::warn!(
-                endpoint,
-                alerts,
-                outcome,
-                "alerts not told again, will retry"
-            );
+            let outcome = reply.outcome.as_str();
+            tracing::warn!(endpoint, alerts, outcome, "alerts not told again");
         }
-        Ok(())
+        self.heed(&reply).await
+    }
+
+    /// What an answer asks of us beyond its letter: to be left alone for a while, or for good.
+    async fn heed(&self, reply: &Reply) -> Result<(), DatabaseError> {
+        let ended_us = self.clock.now_us();
+        self.leave_alone(reply, ended_us);
+        if reply.verdict != ReplyKind::Gone {
+            return Ok(());
+        }
+        let endpoint = self.endpoint().to_owned();
+        let digest = self.sender.url_digest();
+        let work =
+            move |t: &rusqlite::Transaction<'_>| endpoints::stop(t, &endpoint, &digest, ended_us);
+        self.database.transact(work).await
+    }
+
+    fn leave_alone(&self, reply: &Reply, ended_us: i64) {
+        if let ReplyKind::Throttled { wait } = reply.verdict {
+            let until_us = ended_us.saturating_add(micros(wait));
+            self.quiet_until_us.store(until_us, Ordering::Relaxed);
+        }
     }
 
     fn is_quiet(&self) -> bool {
@@ -178,10 +196,7 @@ impl Outbox {
     async fn post(&self, due: &Due, started_us: i64) -> (Reply, Fate) {
         let reply = self.sender.post(&due.letter, started_us).await;
         let ended_us = self.clock.now_us();
-        if let ReplyKind::Throttled { wait } = reply.verdict {
-            let until_us = ended_us.saturating_add(micros(wait));
-            self.quiet_until_us.store(until_us, Ordering::Relaxed);
-        }
+        self.leave_alone(&reply, ended_us);
         let jitter = jitter(&due.letter.event_id, due.attempts + 1);
         let fate = fate(&reply, &self.retry, due.tries + 1, ended_us, jitter);
         (reply, fate)

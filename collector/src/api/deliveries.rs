@@ -64,9 +64,10 @@ impl From<DeskError> for Refusal {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "delivery", error),
-            DeskError::Stopped(_) | DeskError::Gone(_) | DeskError::NotStopped(_) => {
-                Self::new(StatusCode::CONFLICT, "endpoint", error)
-            }
+            DeskError::Stopped(_)
+            | DeskError::Gone(_)
+            | DeskError::Over(_)
+            | DeskError::NotStopped(_) => Self::new(StatusCode::CONFLICT, "endpoint", error),
             DeskError::Nowhere(_) | DeskError::Database(_) => Self::internal(&error),
         }
     }

@@ -141,6 +141,13 @@ pub(crate) fn overtaken_by(
         .optional()?)
 }
 
+/// Takes back letters about an event that nobody should act on any more. How many those are.
+pub(crate) fn withdraw(transaction: &Transaction<'_>, event_id: &str) -> Result<usize> {
+    let sql = "UPDATE outbox SET state = 'overtaken'
+               WHERE event_id = ?1 AND state IN ('pending', 'stopped')";
+    Ok(transaction.prepare_cached(sql)?.execute([event_id])?)
+}
+
 /// Notes an attempt and what becomes of the letter. Of a letter that has many the newest are kept.
 pub(crate) fn record(
     transaction: &Transaction<'_>,
@@ -185,7 +192,7 @@ pub(crate) fn forget(transaction: &Transaction<'_>) -> Result<()> {
     let newest: i64 = transaction
         .prepare_cached(newest)?
         .query_row([], |row| row.get(0))?;
-    let old = "id <= ?1 AND state <> 'pending'";
+    let old = "id <= ?1 AND state NOT IN ('pending', 'stopped')";
     for sql in [
         format!("DELETE FROM attempts WHERE outbox IN (SELECT id FROM outbox WHERE {old})"),
         format!("DELETE FROM outbox WHERE {old}"),
@@ -232,7 +239,9 @@ mod tests {
                 put(t, &event(number), ["ops"], 0)?;
             }
             let waits = due(t, "ops", 0, u32::MAX)?;
-            let (waiting, done) = waits.split_at(1);
+            let (waiting, done) = waits.split_at(2);
+            // What is kept for an endpoint that is stopped waits, too.
+            record(t, &waiting[1], &attempt(1), Fate::Stopped)?;
             for due in done {
                 record(t, due, &attempt(1), Fate::Delivered)?;
             }
@@ -246,10 +255,16 @@ mod tests {
             forget(t)?;
             let left = deliveries::list(t, u32::MAX)?;
             let oldest = left.last().cloned();
+            let kept = left
+                .iter()
+                .rev()
+                .nth(1)
+                .map(|letter| letter.event_id.clone());
+            assert_eq!(kept.as_deref(), Some("evt_1"));
             Ok((left.len(), oldest))
         });
         let (letters, oldest) = counted.await.unwrap();
-        assert_eq!(letters, kept + 1);
+        assert_eq!(letters, kept + 2);
         let oldest = oldest.unwrap();
         assert_eq!(oldest.event_id, "evt_0");
         let numbers: Vec<u32> = oldest.attempts.iter().map(|a| a.number).collect();

@@ -60,6 +60,10 @@ pub(super) fn move_on(
     if to == State::Requested {
         asking::send(transaction, &moved, telling, why.now_us)?;
     }
+    if !to.is_open() {
+        // A trainer that has not heard of it yet must not begin.
+        outbox::withdraw(transaction, &moved.id)?;
+    }
     let changed = RetrainingChanged {
         request: moved.id.clone(),
         service: moved.service.clone(),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{asking::Wish, reporting::Report, *};
 use crate::{
     alert::{
+        desk::Desk,
         recipients::{Pattern, Recipient},
         state::{Alert, AlertState},
     },
@@ -453,6 +454,23 @@ async fn what_nobody_answers_ends_and_says_so() {
     assert!(why.unwrap().contains("report_within"));
     let over = report(&bench, &id, "m4", running).await.unwrap_err();
     assert!(over.contains("takes no more reports"), "{over}");
+}
+
+#[tokio::test]
+async fn what_is_over_is_asked_of_nobody_any_more() {
+    let bench = Bench::open(RetrainingSettings::default());
+    let retraining = bench.retraining();
+    judge(&retraining, "1", names::OUTPUT_SURPRISAL, false).await;
+    let id = retraining.ask(wish(), "ann").await.unwrap().id;
+    assert_eq!(requested(&retraining).await.len(), 1);
+    retraining.act(&id, Act::Cancel, "ann").await.unwrap();
+    assert_eq!(requested(&retraining).await.len(), 0);
+    let desk = Desk::open(bench.folder.path()).unwrap();
+    let listed = desk.list(10).await.unwrap();
+    let letter = listed.iter().find(|letter| letter.event_id == id).unwrap();
+    assert_eq!(letter.state, "overtaken");
+    let refused = desk.replay(letter.id, "ann").await.unwrap_err();
+    assert!(refused.to_string().contains("in vain"), "{refused}");
 }
 
 #[tokio::test]

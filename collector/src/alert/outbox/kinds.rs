@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{tests::*, *};
 use crate::{
     alert::{
+        AlertSettings,
         desk::{Desk, DeskError},
         endpoint::{Headers, Kind},
     },
@@ -241,6 +242,76 @@ async fn an_alert_is_told_again_while_it_fires_even_after_a_restart_and_not_once
     outbox.repeat_due().await.unwrap();
     // Believed for four times the pause, each time anew, and then over.
     assert_eq!(ends(&house), [240, 301, 362, 122]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_told_again_is_left_alone_or_stopped_when_it_says_so() {
+    let busy = (429, Some(("retry-after", "600")));
+    let house = House::new(&[(200, None), busy, (410, None)]).await;
+    let outbox = house.outbox_of(alertmanager());
+    tell(&outbox, "evt_1", "drifting").await;
+    deliver(&outbox).await;
+    let seen = |after_s: i64| {
+        house.clock.advance(after_s * SECOND_US);
+        let outbox = &outbox;
+        let house = &house;
+        async move {
+            outbox.repeat_due().await.unwrap();
+            house.receiver.received().len()
+        }
+    };
+    assert_eq!(seen(61).await, 2);
+    // It asked for ten minutes.
+    assert_eq!(seen(300).await, 2);
+    assert_eq!(seen(301).await, 3);
+    // It is gone: it hears no more of this alert, and letters wait until it is enabled.
+    assert_eq!(seen(10_000).await, 3);
+    tell(&outbox, "evt_2", "steady").await;
+    deliver(&outbox).await;
+    assert_eq!(deliveries(&outbox).await[0].state, "stopped");
+}
+
+#[tokio::test]
+async fn the_published_schedule_is_kept_to_its_end() {
+    let answers = [(500, None); 12];
+    let house = House::new(&answers).await;
+    let outbox = Outbox {
+        retry: AlertSettings::default().retry,
+        ..house.outbox()
+    };
+    push(&outbox, "evt_1").await;
+    // Minutes apart, the published pauses fall between two looks.
+    for _ in 0..60 * 90 {
+        deliver(&outbox).await;
+        house.clock.advance(60 * SECOND_US);
+    }
+    let [given_up] = deliveries(&outbox).await.try_into().unwrap();
+    assert_eq!(given_up.state, "failed");
+    let began = given_up.attempts.iter().map(|attempt| attempt.started_us);
+    let began: Vec<i64> = began.map(|us| (us - START_US) / SECOND_US).collect();
+    let pauses: Vec<i64> = began.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let published = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+    assert_eq!((began[0], pauses.len()), (0, published.len()));
+    for (pause, published) in pauses.iter().zip(published) {
+        // Up to a tenth of jitter, and a minute until the next look.
+        let most = published + published / 10 + 60;
+        assert!((published..=most).contains(pause), "{pauses:?}");
+    }
+    let ids = house.receiver.headers("webhook-id");
+    assert_eq!(ids, vec!["evt_1"; 10]);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_inside_is_not_asked() {
+    let house = House::new(&[]).await;
+    let port = house.url.split(':').nth(2).unwrap();
+    let outbox = house.outbox_at(&format!("http://localhost:{port}"));
+    push(&outbox, "evt_1").await;
+    deliver(&outbox).await;
+    let [delivery] = deliveries(&outbox).await.try_into().unwrap();
+    let outcome = &delivery.attempts[0].outcome;
+    assert!(outcome.contains("internal"), "{outcome}");
+    assert_eq!(house.receiver.received().len(), 0);
 }
 
 #[tokio::test]

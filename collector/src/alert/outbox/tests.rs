@@ -111,13 +111,29 @@ impl House {
     }
 
     pub(super) fn outbox_of(&self, kind: Kind) -> Outbox {
-        let endpoint = Endpoint {
+        self.outbox_for(Endpoint {
             name: "ops".to_owned(),
             url: EndpointUrl::Given(self.url.clone()),
             kind,
             events: vec![Pattern::all()],
             allow_internal: true,
-        };
+        })
+    }
+
+    /// Where nothing internal is allowed.
+    pub(super) fn outbox_at(&self, url: &str) -> Outbox {
+        self.outbox_for(Endpoint {
+            name: "ops".to_owned(),
+            url: EndpointUrl::Given(url.to_owned()),
+            kind: Kind::Webhook {
+                secret_file: self.folder.path().join("secret"),
+            },
+            events: vec![Pattern::all()],
+            allow_internal: false,
+        })
+    }
+
+    fn outbox_for(&self, endpoint: Endpoint) -> Outbox {
         let sender = Sender::new(
             &endpoint,
             &AlertSettings {

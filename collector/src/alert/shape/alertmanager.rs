@@ -74,7 +74,7 @@ impl Shape {
             return None;
         };
         let events = firing.iter().filter_map(|firing| {
-            let body = fit(&firing.body)?;
+            let body = fit(&firing.body, super::BODY_BYTES_MAX)?;
             serde_json::from_str::<Value>(&body).ok()
         });
         let alerts = events.map(|event| alert(&event, Standing::Fires, (now_us, *resend_us)));
