@@ -232,6 +232,11 @@ fn too_little_holds_and_what_cannot_be_asked_is_an_error() {
         printed.contains("hold: undecided: on kiosk, 2 of 3 devices run 2"),
         "{printed}"
     );
+    assert_eq!(asked_by_argo(&house), "hold");
+    assert_eq!(
+        asked_by_flagger(&house),
+        [("confirm-promotion", 409), ("rollback", 409)]
+    );
     let shares = ["%", "above 1.10 times"];
     assert!(
         !shares.iter().any(|part| printed.contains(part)),

@@ -10,7 +10,7 @@ use axum::{
         Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -42,15 +42,17 @@ async fn answer(
 }
 
 /// What a webhook of Flagger holds; of its other members nothing is read.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Webhook {
     metadata: Waiting,
 }
 
 /// Which rollout, and the decision that is waited for.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Waiting {
+    /// Stands for the header that Flagger cannot send; never logged.
+    token: Option<String>,
     #[serde(default = "promote")]
     when: Decision,
     model: String,
@@ -83,8 +85,9 @@ async fn webhook(
     headers: HeaderMap,
     body: Result<Json<Webhook>, JsonRejection>,
 ) -> Result<Response, Refusal> {
+    let Json(Webhook { mut metadata }) = body?;
+    let headers = with_token(headers, metadata.token.take());
     state.access.require(&headers, Role::Viewer)?;
-    let Json(Webhook { metadata }) = body?;
     let when = metadata.when;
     let asked = Asked::from(metadata).checked()?;
     let answer = state.rollouts.decide(&asked).await?;
@@ -93,6 +96,16 @@ async fn webhook(
         false => StatusCode::CONFLICT,
     };
     Ok((status, Json(answer)).into_response())
+}
+
+/// What the body brings counts as if it stood in the header; a header goes first.
+fn with_token(mut headers: HeaderMap, token: Option<String>) -> HeaderMap {
+    let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    if let Some(mut bearer) = bearer {
+        bearer.set_sensitive(true);
+        headers.entry(AUTHORIZATION).or_insert(bearer);
+    }
+    headers
 }
 
 async fn list(
