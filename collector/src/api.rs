@@ -163,8 +163,7 @@ async fn list_verdicts(
 /// Ready means that windows are taken in and changing state can be read; doors open after the log
 /// was replayed.
 async fn ready(State(state): State<ApiState>) -> Result<&'static str, Refusal> {
-    if !state.store.is_good() {
-        let message = "the log cannot be synced; make room on the disk and restart the collector";
+    if let Some(message) = state.store.trouble() {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return Err(Refusal::new(status, "store", message));
     }

@@ -53,7 +53,7 @@ use self::{
     budget::{Budget, Hold},
     caller::Callers,
     decode::{Encoding, Packing},
-    limits::INLINE_BYTES_MAX,
+    limits::{INLINE_BYTES_MAX, INLINE_PACKED_BYTES_MAX},
     reply::Answer,
     signal::Signal,
 };
@@ -132,7 +132,11 @@ impl Receiver {
         mut hold: Hold,
     ) -> Result<Answer, Refusal> {
         let received_us = self.clock.now_us();
-        let large = received.body.len() > INLINE_BYTES_MAX;
+        let inline_max = match received.packing {
+            Packing::Plain => INLINE_BYTES_MAX,
+            Packing::Gzip | Packing::Zstd => INLINE_PACKED_BYTES_MAX,
+        };
+        let large = received.body.len() > inline_max;
         let read = move || {
             let understood = understand(received, received_us, &mut hold);
             (understood, hold)

@@ -130,19 +130,40 @@ pub(crate) struct Outcome {
 
 /// Whether the store takes anything in. Shared with whoever says if the collector is ready.
 #[derive(Clone, Debug)]
-pub(crate) struct StoreHealth(Arc<AtomicBool>);
+pub(crate) struct StoreHealth {
+    writes: Arc<AtomicBool>,
+    backlog: Backlog,
+}
 
 impl StoreHealth {
-    pub(crate) fn good() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+    fn good(backlog: Backlog) -> Self {
+        Self {
+            writes: Arc::new(AtomicBool::new(true)),
+            backlog,
+        }
     }
 
-    pub(crate) fn is_good(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Of a store that never refuses.
+    #[cfg(test)]
+    pub(crate) fn always() -> Self {
+        Self::good(Backlog::new(u64::MAX))
     }
 
-    fn set(&self, good: bool) {
-        self.0.store(good, Ordering::Relaxed);
+    /// Why nothing is taken in, and what to do; none while windows are.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        if !self.writes.load(Ordering::Relaxed) {
+            return Some(
+                "the log cannot be written: make room on the disk, and it goes on by itself; if the \
+                 log says that a sync failed, restart the collector",
+            );
+        }
+        self.backlog.is_full().then_some(
+            "the tables do not keep up with the log; it goes on by itself once they can be written",
+        )
+    }
+
+    fn set(&self, writes: bool) {
+        self.writes.store(writes, Ordering::Relaxed);
     }
 }
 

@@ -51,7 +51,7 @@ fn state(folder: &std::path::Path) -> ApiState {
         rollouts: rollout::tests::empty(database.clone()),
         database,
         engine,
-        store: StoreHealth::good(),
+        store: StoreHealth::always(),
         observer: Observer::default(),
     }
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use fathomline_collector::{Collector, Config, Running};
+use fathomline_collector::{
+    Collector, Config, Running,
+    clock::{Clock as _, SET_SINCE_US, SystemClock, rfc3339},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -52,6 +55,13 @@ enum LogFormat {
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         log_to_stderr(self.log_format);
+        let now_us = SystemClock.now_us();
+        // What comes in would be stored under such a date, and thrown away as old once it is right.
+        anyhow::ensure!(
+            now_us >= SET_SINCE_US,
+            "cannot start: this machine's clock says {}; set it, then start again",
+            rfc3339(now_us)
+        );
         let config = self.config()?;
         let runtime = runtime::build()?;
         let done = runtime.block_on(async {

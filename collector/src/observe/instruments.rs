@@ -249,7 +249,7 @@ impl Instruments {
         );
         registry.register(
             "store_accepting",
-            "1 while windows are taken in, 0 from a failed sync until a restart",
+            "1 while the log is written, 0 on a full disk, and from a failed sync until a restart",
             self.accepting.clone(),
         );
     }

@@ -22,6 +22,8 @@ pub(super) const REQUESTS_MAX: usize = 2048;
 /// Bodies above this are inflated and decoded on a thread of their own, so that they do not keep
 /// small ones waiting.
 pub(super) const INLINE_BYTES_MAX: usize = 64 << 10;
+/// The same for packed ones, which are many times as large when they are inflated.
+pub(super) const INLINE_PACKED_BYTES_MAX: usize = INLINE_BYTES_MAX / 16;
 
 impl Default for ReceiverLimits {
     fn default() -> Self {

@@ -47,6 +47,8 @@ const BOOTS_REMEMBERED_US: i64 = 30 * 86_400_000_000;
 
 /// How often it is looked for what was silent for too long.
 const FORGET_EVERY_US: i64 = 3_600_000_000;
+/// What one look may go further.
+const FORGET_HOURS_MAX: i64 = 24;
 
 /// Clocks that differ by less are taken as they are: transfer and queueing look the same.
 const CLOCK_TOLERANCE_US: i64 = 2_000_000;
@@ -155,7 +157,9 @@ impl Ledger {
         }
         let Some(basis) = self.admit_direct(&arrival, &mut case)? else {
             let windows = arrival.windows.iter();
+            // Answered as before: what was rejected then is rejected now.
             case.decision.outcome = Outcome {
+                rejected: arrival.rejected.clone(),
                 duplicates: windows.map(|window| window.points.len() as u64).sum(),
                 ..Outcome::default()
             };
@@ -211,18 +215,23 @@ impl Ledger {
 
     /// Forgets what was silent for longer than it is remembered, counted back from the last receipt
     /// of anything. Sealing a segment does it, at replay too; once an hour is often enough to look
-    /// through everything.
+    /// through everything. Each time it goes a day further at most: were our own clock a month
+    /// ahead for a moment, forgetting everything would count everything again.
     pub(crate) fn forget(&mut self) {
-        let hour = self.latest_us / FORGET_EVERY_US;
-        if hour == self.forgot_in_hour {
+        let mut hour = self.latest_us / FORGET_EVERY_US;
+        if self.forgot_in_hour > 0 {
+            hour = hour.min(self.forgot_in_hour + FORGET_HOURS_MAX);
+        }
+        if hour <= self.forgot_in_hour {
             return;
         }
         self.forgot_in_hour = hour;
-        for grown in self.streams.forget(self.latest_us) {
+        let horizon_us = self.latest_us.min((hour + 1) * FORGET_EVERY_US);
+        for grown in self.streams.forget(horizon_us) {
             self.devices.grow(&grown);
         }
-        self.names.forget(self.latest_us);
-        self.devices.forget(self.latest_us);
+        self.names.forget(horizon_us);
+        self.devices.forget(horizon_us);
     }
 
     /// Forgets a device and its streams, by the digest of its name.
@@ -252,7 +261,8 @@ impl Ledger {
     }
 
     fn meet(&mut self, device: u128, token: u64, seen_us: i64) {
-        self.latest_us = self.latest_us.max(seen_us);
+        // Not the largest ever: a clock that was ahead for a moment is followed back.
+        self.latest_us = seen_us;
         self.devices.meet(device, token, seen_us);
     }
 

@@ -113,7 +113,7 @@ pub(crate) async fn open(
     }
     let wal = Wal::create(&folder.log(), last + 1).map_err(log_error)?;
     let (sealed, segments) = mpsc::unbounded_channel();
-    let (health, earliest) = (StoreHealth::good(), Earliest::default());
+    let (health, earliest) = (StoreHealth::good(backlog.clone()), Earliest::default());
     let writer = Writer {
         settings,
         folder: folder.clone(),

@@ -37,7 +37,10 @@ use fathomline_queries::{
     lake::Lake,
     schema::Table,
 };
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::{
+    sync::{Mutex, oneshot, watch},
+    time::Instant,
+};
 
 pub(crate) use self::expire::Retention;
 use self::{
@@ -48,7 +51,7 @@ use self::{
 };
 use super::{Folder, StoreError, stall, tables::Tables};
 use crate::{
-    clock::{Clock, DAY_US, HOUR_US},
+    clock::{Careful, Clock, DAY_US, HOUR_US, rfc3339},
     observe::{Compacted, Observer},
 };
 
@@ -161,10 +164,20 @@ impl Upkeep {
             // A dropped sender means that the collector is gone.
             let _ = stop.wait_for(|stop| *stop).await;
         });
+        let (mut careful, stopwatch) = (Careful::default(), Instant::now());
         loop {
             let round = async {
                 tokio::time::sleep(self.settings.every).await;
-                self.round(clock.now_us()).await;
+                let elapsed_us = i64::try_from(stopwatch.elapsed().as_micros());
+                let now_us = clock.now_us();
+                match careful.believe(now_us, elapsed_us.unwrap_or(i64::MAX)) {
+                    Some(now_us) => self.round(now_us).await,
+                    None => tracing::warn!(
+                        now = rfc3339(now_us),
+                        "the clock jumped ahead by more than a day; the upkeep of tables waits for \
+                         it to stay there for an hour, because it would take away what is not old"
+                    ),
+                }
             };
             tokio::select! {
                 () = &mut stopped => return,

@@ -325,7 +325,7 @@ fn what_was_silent_for_thirty_days_is_forgotten_and_a_replay_forgets_the_same() 
         let declared = direct.declared.as_mut().unwrap();
         declared.identity.installation = format!("i-{segment}");
         entries.extend(admit(&mut live, direct).unwrap().frame.entries);
-        live.forget();
+        (0..20).for_each(|_| live.forget());
         segments.push(entries);
     }
     let held = live.held();
@@ -334,11 +334,35 @@ fn what_was_silent_for_thirty_days_is_forgotten_and_a_replay_forgets_the_same() 
     let mut replayed = Ledger::default();
     for entries in segments {
         entries.iter().for_each(|entry| replayed.apply(entry));
-        replayed.forget();
+        (0..20).for_each(|_| replayed.forget());
     }
     assert_eq!(replayed, live);
     let bytes = postcard::to_stdvec(&live).unwrap();
     assert_eq!(postcard::from_bytes::<Ledger>(&bytes).unwrap(), live);
+}
+
+#[test]
+fn a_moment_in_which_our_own_clock_is_a_month_ahead_makes_nothing_count_again() {
+    let mut ledger = Ledger::default();
+    let month = 31 * 86_400_000_000;
+    let send = |ledger: &mut Ledger, sequence, received_us| {
+        let mut arrival = window_of("b", sequence, NOW_US);
+        arrival.received_us = received_us;
+        admit(ledger, arrival).unwrap().outcome
+    };
+    assert_eq!(send(&mut ledger, 1, NOW_US).duplicates, 0);
+    ledger.forget();
+    assert_eq!(send(&mut ledger, 2, NOW_US + month).duplicates, 0);
+    ledger.forget();
+    for sequence in [1, 2] {
+        let again = send(&mut ledger, sequence, NOW_US + 1_000_000);
+        assert!(again.duplicates > 0, "window {sequence} counts again");
+        ledger.forget();
+    }
+    // Where it stays, what was silent for so long is forgotten, a day at each look.
+    send(&mut ledger, 3, NOW_US + 2 * month);
+    (0..70).for_each(|_| ledger.forget());
+    assert_eq!(ledger.held().boots, 1);
 }
 
 #[test]

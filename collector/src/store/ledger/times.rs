@@ -10,12 +10,10 @@
 use fathomline_queries::rows::{Clock, DeviceColumns};
 
 use super::{BOOTS_REMEMBERED_US, CLOCK_TOLERANCE_US};
+use crate::clock::SET_SINCE_US;
 
 /// A window that claims to end further in the future has no usable time.
 pub(super) const FUTURE_MAX_US: i64 = 60_000_000;
-
-/// 2020: nothing that sends to us is older, so an earlier time is of a clock that was never set.
-const EARLIEST_US: i64 = 1_577_836_800_000_000;
 
 /// How one boot's times become ours.
 #[derive(Clone, Copy, Debug)]
@@ -86,5 +84,5 @@ pub(super) fn is_too_old(end_us: i64, received_us: i64) -> bool {
 }
 
 fn was_never_set(time_us: i64, received_us: i64) -> bool {
-    time_us < EARLIEST_US && received_us >= EARLIEST_US
+    time_us < SET_SINCE_US && received_us >= SET_SINCE_US
 }
