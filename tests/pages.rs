@@ -118,6 +118,7 @@ fn looks_like_something(house: &House, series: &str) {
         ("/", "fleet"),
         ("/drift", "drift"),
         ("/deliveries", "deliveries"),
+        ("/energy", "energy"),
         (series, "series"),
     ];
     for (path, name) in pages {
@@ -148,6 +149,8 @@ fn an_empty_house_says_how_to_begin() {
         "/drift",
         &["Nothing has been judged"],
     );
+    let says = ["No inference ended in this range", "Nothing is priced"];
+    holds(&page(&house, "/energy"), "/energy", &says);
 }
 
 #[test]

@@ -23,8 +23,9 @@ use crate::{
 const MARKS: [f64; 2] = [7777.25, 97_777.25];
 
 /// What the doors answer: paths that people and programs read.
-const READ: [&str; 22] = [
+const READ: [&str; 23] = [
     "/",
+    "/energy",
     "/drift",
     "/drift/{series}",
     "/references",

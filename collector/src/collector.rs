@@ -266,13 +266,8 @@ impl Rooms {
             (telling(config, &alerts, http), Arc::clone(&wake)),
         )?;
         let shown = (&desk, &retraining, &rollouts);
-        let dashboard = Dashboard {
-            engine: Arc::clone(&engine),
-            control: pages(&access, &clock, control.references(), shown),
-            lane_us: settings.cadence.lane_us,
-            lateness_us: settings.cadence.lateness_us,
-            otlp_url: format!("{}://{otlp_http}", scheme(config.otlp_tls.is_some())),
-        };
+        let pages = pages(&access, &clock, control.references(), shown);
+        let dashboard = dashboard(config, otlp_http, &engine, pages);
         let api = ApiState {
             access: Arc::clone(&access),
             references: control.references(),
@@ -322,6 +317,23 @@ async fn open_access(config: &Config, database: &Database) -> Result<Arc<Access>
     let access = access.map_err(StartError::room)?;
     access.refresh().await.map_err(StartError::room)?;
     Ok(Arc::new(access))
+}
+
+/// What the pages read, and whom they ask.
+fn dashboard(
+    config: &Config,
+    otlp_http: SocketAddr,
+    engine: &Arc<Engine>,
+    pages: Arc<Pages>,
+) -> Dashboard {
+    Dashboard {
+        engine: Arc::clone(engine),
+        control: pages,
+        lane_us: config.watch.cadence.lane_us,
+        lateness_us: config.watch.cadence.lateness_us,
+        prices: Arc::new(config.cost.clone()),
+        otlp_url: format!("{}://{otlp_http}", scheme(config.otlp_tls.is_some())),
+    }
 }
 
 /// What the pages ask.

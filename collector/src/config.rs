@@ -5,6 +5,7 @@
 //! silently ignored is no limit.
 
 mod alert;
+mod cost;
 mod file;
 mod gate;
 mod retraining;
@@ -16,6 +17,7 @@ use std::{
 };
 
 use fathomline_queries::{
+    cost::PriceBook,
     drift::Policy,
     engine::EngineLimits,
     gate::{Settings, SettingsError},
@@ -74,6 +76,7 @@ pub struct Config {
     pub(crate) sql: EngineLimits,
     pub(crate) watch: WatchSettings,
     pub(crate) gate: Settings,
+    pub(crate) cost: PriceBook,
     pub(crate) alert: AlertSettings,
     pub(crate) retraining: RetrainingSettings,
 }
@@ -217,6 +220,7 @@ impl Config {
             sql: sql(&raw.sql)?,
             watch,
             gate,
+            cost: cost::book(raw.cost)?,
             alert: alert::alert(raw.alert)?,
             retraining: retraining::settings(raw.retraining)?,
         })

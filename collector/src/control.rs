@@ -21,8 +21,10 @@ mod request;
 use std::{path::Path, sync::Arc};
 
 use fathomline_queries::{
-    committed::{self, OpenError},
-    engine::EngineLimits,
+    engine::{
+        EngineLimits,
+        committed::{self, OpenError},
+    },
     published::Publication,
 };
 use rusqlite::Transaction;

@@ -5,6 +5,7 @@
 
 pub(crate) mod deliveries;
 pub(crate) mod drift;
+pub(crate) mod energy;
 mod evidence;
 pub(crate) mod failure;
 pub(crate) mod fleet;

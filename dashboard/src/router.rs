@@ -15,7 +15,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use fathomline_queries::engine::Engine;
+use fathomline_queries::{cost::PriceBook, engine::Engine};
 
 use crate::{assets, control::Control, pages};
 
@@ -34,6 +34,8 @@ pub struct Dashboard {
     pub lane_us: i64,
     /// How long lanes stay open for stragglers, microseconds.
     pub lateness_us: i64,
+    /// What an operator wrote down of prices.
+    pub prices: Arc<PriceBook>,
     /// Base URL under which devices reach OTLP over HTTP, to tell those who have none yet.
     pub otlp_url: String,
 }
@@ -44,6 +46,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/", get(pages::fleet::show))
         .route("/drift", get(pages::drift::show))
         .route("/drift/{series}", get(pages::series::show))
+        .route("/energy", get(pages::energy::show))
         .route("/references", get(pages::references::show))
         .route("/deliveries", get(pages::deliveries::show))
         .route("/deliveries/{id}/replay", post(pages::deliveries::replay))

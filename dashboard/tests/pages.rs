@@ -63,6 +63,16 @@ async fn a_series_of_categories_without_a_reference() {
 }
 
 #[tokio::test]
+async fn what_inferences_used_and_cost() {
+    insta::assert_snapshot!(page("/energy").await);
+    // One class alone, all of it known: it adds up to a whole.
+    let html = page("/energy?class=kiosk").await;
+    assert!(!html.contains("What is unknown"), "{html}");
+    let html = page("/energy?from=now-5m&to=now-4m").await;
+    assert!(html.contains("No inference ended in this range"), "{html}");
+}
+
+#[tokio::test]
 async fn what_series_are_held_against_and_two_of_them_compared() {
     let [first, second] = golden::hashes();
     let path = format!("/references?first={first}&second={second}");

@@ -3,7 +3,7 @@
 -- Columns:    service, environment, device, device_class, site, model, version, variant,
 --             quantization, metric, unit, category, count, device_windows
 -- Caller:     coarse::device_hours, for the upkeep of tables
--- Gauges are levels and do not add; a floating sum has no number of events behind it.
+-- Gauges are levels and do not add; floating increases are in device_hour_amounts.
 SELECT
     service,
     environment,

@@ -92,6 +92,12 @@ pub(crate) const PARTS: Question = question!("parts", ["from", "to", "metrics", 
 pub(crate) const PARTS_HOURS: Question =
     question!("parts_hours", ["from", "to", "metrics", "models"]);
 
+/// What was used, by day, site and cohort: what energy and money are counted from.
+pub(crate) const COST_USAGE: Question = question!(
+    "cost_usage",
+    ["width_us", "from", "hours_to", "to", "metrics"]
+);
+
 /// Which versions reported.
 pub(crate) const ROLLOUT_VERSIONS: Question =
     question!("rollout_versions", ["width_us", "from", "to"]);
@@ -119,6 +125,8 @@ pub(crate) const ROLLOUT_HALVES: Question = question!(
 pub(crate) const DEVICE_HOUR: Question = question!("device_hour", ["from", "to"]);
 /// One hour of devices, from what they counted.
 pub(crate) const DEVICE_HOUR_COUNTS: Question = question!("device_hour_counts", ["from", "to"]);
+/// One hour of devices, from what rose by fractions.
+pub(crate) const DEVICE_HOUR_AMOUNTS: Question = question!("device_hour_amounts", ["from", "to"]);
 /// One hour of cohorts by site, from device hours.
 pub(crate) const SITE_HOUR: Question = question!("site_hour", ["from", "to"]);
 /// Whether device hours and lanes count the same.
@@ -130,7 +138,7 @@ pub(crate) const COHORT_DAY: Question = question!("cohort_day", ["from", "to"]);
 
 /// Every question.
 #[cfg(test)]
-const QUESTIONS: [Question; 22] = [
+const QUESTIONS: [Question; 24] = [
     LANES,
     LANE_COUNTS,
     FLEET_OVERVIEW,
@@ -143,12 +151,14 @@ const QUESTIONS: [Question; 22] = [
     EVENTS,
     PARTS,
     PARTS_HOURS,
+    COST_USAGE,
     ROLLOUT_VERSIONS,
     ROLLOUT_DEVICES,
     ROLLOUT_WINDOWS,
     ROLLOUT_HALVES,
     DEVICE_HOUR,
     DEVICE_HOUR_COUNTS,
+    DEVICE_HOUR_AMOUNTS,
     SITE_HOUR,
     SITE_HOUR_DIFFERS,
     COHORT_SPAN,

@@ -8,6 +8,7 @@
 mod answer;
 mod bench;
 pub mod coarse;
+pub mod committed;
 mod session;
 
 use std::{sync::Arc, time::Duration};

@@ -77,10 +77,18 @@ pub async fn overview(engine: &Engine, span: Span) -> Result<FleetOverview, Quer
         // A device that runs two models is one device.
         devices.merge(&row.devices(column::DEVICES)?);
     }
+    let lines: Vec<_> = rows(&batches).map(line).collect::<Result<_, _>>()?;
     Ok(FleetOverview {
         devices: devices.count(),
-        lines: rows(&batches).map(line).collect::<Result<_, _>>()?,
+        lines: lines.into_iter().filter(FleetLine::is_of_a_model).collect(),
     })
+}
+
+impl FleetLine {
+    /// What devices say of themselves, of their energy say, is no cohort.
+    fn is_of_a_model(&self) -> bool {
+        !self.model.is_empty() || self.inferences > 0
+    }
 }
 
 fn line(row: Row<'_>) -> Result<FleetLine, QueryError> {

@@ -5,7 +5,7 @@
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray},
-        datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
+        datatypes::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
         record_batch::RecordBatch,
     },
     common::ScalarValue,
@@ -105,6 +105,19 @@ impl Row<'_> {
         let times = column.as_primitive_opt::<TimestampMicrosecondType>();
         let times = times.ok_or_else(|| mismatch(name, column))?;
         Ok(times.is_valid(self.at).then(|| times.value(self.at)))
+    }
+
+    /// A date, as UTC days since the epoch.
+    pub(crate) fn day(self, name: &str) -> Read<i32> {
+        let column = self.column(name)?;
+        let days = column.as_primitive_opt::<Date32Type>();
+        let days = days.ok_or_else(|| mismatch(name, column))?;
+        match days.is_valid(self.at) {
+            true => Ok(days.value(self.at)),
+            false => Err(QueryError::Failed(format!(
+                "{name} is null, where a day is expected"
+            ))),
+        }
     }
 
     /// A sketch of `devices_merge`; empty for null.

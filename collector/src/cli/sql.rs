@@ -12,8 +12,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use fathomline_queries::{
-    committed,
-    engine::{Answer, EngineLimits},
+    engine::{Answer, EngineLimits, committed},
     published::{Lanes, MIN_DEVICES, MIN_DEVICES_MAX, Publication},
 };
 use serde_json::json;

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use fathomline_queries::{
-    committed,
     drift::{Lane, SeriesKey},
-    engine::{Engine, EngineLimits},
+    engine::{Engine, EngineLimits, committed},
     lanes,
     published::Publication,
     series::Span,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{alert::RawAlert, gate::RawGate, retraining::RawRetraining};
+use super::{alert::RawAlert, cost::RawCost, gate::RawGate, retraining::RawRetraining};
 use crate::listener::certificates::CertificateFiles;
 
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     pub(super) privacy: RawPrivacy,
     pub(super) drift: RawDrift,
     pub(super) gate: RawGate,
+    pub(super) cost: RawCost,
     pub(super) alert: RawAlert,
     pub(super) retraining: RawRetraining,
 }

@@ -175,7 +175,7 @@ fn the_documented_file_is_one_and_names_every_key() {
             .cloned()
             .unwrap_or_else(|| value[0].as_table().unwrap().clone())
     };
-    let sections: [(&str, &[&str]); 10] = [
+    let sections: [(&str, &[&str]); 15] = [
         ("", &[]),
         ("[http]", &["http"]),
         ("[http.tls]", &["http", "tls"]),
@@ -185,6 +185,11 @@ fn the_documented_file_is_one_and_names_every_key() {
         ("[limits]", &["limits"]),
         ("[sql]", &["sql"]),
         ("[drift]", &["drift"]),
+        ("[cost]", &["cost"]),
+        ("[[cost.tariffs]]", &["cost", "tariffs"]),
+        ("[[cost.devices]]", &["cost", "devices"]),
+        ("[[cost.cloud]]", &["cost", "cloud"]),
+        ("[[cost.budgets]]", &["cost", "budgets"]),
         ("[alert]", &["alert"]),
     ];
     for (section, path) in sections {

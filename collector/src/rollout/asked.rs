@@ -88,7 +88,7 @@ pub enum GateError {
     Nowhere(std::path::PathBuf),
     /// The folder's tables cannot be read.
     #[error(transparent)]
-    Tables(#[from] fathomline_queries::committed::OpenError),
+    Tables(#[from] fathomline_queries::engine::committed::OpenError),
     /// The engine's limits were reached.
     #[error("cannot read what both versions did: {0}")]
     Query(#[from] QueryError),

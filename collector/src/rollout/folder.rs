@@ -4,8 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use fathomline_queries::{
-    committed,
-    engine::{Engine, EngineLimits},
+    engine::{Engine, EngineLimits, committed},
     gate::Answer,
     published::Publication,
 };

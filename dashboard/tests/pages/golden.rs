@@ -1,6 +1,8 @@
 //! Golden rows: two classes of devices over twenty-four lanes of five seconds, of which one drifts
 //! in the last eight. Everything is computed from numbers written here; nothing reads a clock.
 
+#[path = "priced.rs"]
+mod priced;
 #[path = "rollout.rs"]
 mod rollout;
 
@@ -67,6 +69,7 @@ fn dashboard(open: bool) -> Dashboard {
         control: Arc::new(Collector { open }),
         lane_us: LANE_US,
         lateness_us: 2 * LANE_US,
+        prices: Arc::new(priced::book()),
         otlp_url: "http://127.0.0.1:4318".to_owned(),
     }
 }
@@ -198,14 +201,18 @@ fn lake() -> Arc<Lake> {
         (table, Arc::new(provider) as Arc<dyn TableProvider>)
     };
     let lake = Lake::new(Table::ALL.map(table), -1);
-    let (distributions, feedback) = (distributions(), feedback());
-    let rollups = rows::rollup(&distributions, &feedback, LANE_US);
+    let distributions = [distributions(), priced::distributions()].concat();
+    let measurements = [feedback(), priced::measurements()].concat();
+    let rollups = rows::rollup(&distributions, &measurements, LANE_US);
     let device_rows = [
         (
             Table::Distributions,
             rows::distributions(&distributions).unwrap(),
         ),
-        (Table::Measurements, rows::measurements(&feedback).unwrap()),
+        (
+            Table::Measurements,
+            rows::measurements(&measurements).unwrap(),
+        ),
         (Table::Rollups, rows::rollups(&rollups).unwrap()),
     ];
     lake.push(0, device_rows).unwrap();

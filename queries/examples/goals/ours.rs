@@ -12,8 +12,7 @@ use datafusion::{
     parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
 };
 use fathomline_queries::{
-    committed,
-    engine::{Engine, EngineLimits},
+    engine::{Engine, EngineLimits, committed},
     published::Publication,
     stats::{Aligned, BINS, bin, ks, psi, reference_cuts},
 };

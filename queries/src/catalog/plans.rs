@@ -31,13 +31,22 @@ use crate::{engine::bench, examples::delta_table, lanes::texts, row::timestamp, 
 type Read = (&'static str, &'static [i64], usize);
 
 /// A question by the path of its file, and its scans in the order of their tables.
-const READS: [(&str, &[Read]); 26] = [
+const READS: [(&str, &[Read]); 28] = [
     (
         "queries/sql/built.sql",
         &[("rollup_days", &[0], 2), ("rollup_hours", &[0], 2)],
     ),
     ("queries/sql/cohort_day.sql", &[("rollup_hours", &[0], 2)]),
     ("queries/sql/cohort_span.sql", &[("rollups", &[0], 2)]),
+    (
+        "queries/sql/cost_usage.sql",
+        &[("rollup_hours", &[0], 1), ("rollups", &[1], 1)],
+    ),
+    (
+        "queries/sql/device_hour_amounts.sql",
+        // Each of these has a count, which its file says: none of them is read.
+        &[],
+    ),
     ("queries/sql/device_hour.sql", &[("distributions", &[0], 2)]),
     (
         "queries/sql/device_hour_counts.sql",
@@ -282,11 +291,13 @@ fn row(table: Table, day: i64, series: &str) -> RecordBatch {
 /// Of the middle day and the series `mine`; the long trend is about all three days.
 fn parameters(question: &Question) -> Vec<(&'static str, ScalarValue)> {
     let long = question.name == "series_trend_long";
+    // Hours end where the span does, and lanes are read after them.
+    let beyond = long || question.name == "cost_usage";
     let value = |name: &str| match name {
         "from" if long => timestamp((DAY - 1) * DAY_US),
         "days_to" => timestamp(DAY * DAY_US),
         "hours_to" => timestamp(SPAN.1),
-        "to" if long => timestamp((DAY + 2) * DAY_US - 1),
+        "to" if beyond => timestamp((DAY + 2) * DAY_US - 1),
         "step" => ScalarValue::new_interval_mdn(0, 0, 3_600_000_000_000),
         "width_us" => ScalarValue::from(LANE_US),
         "metrics" | "models" | "versions" | "group" => texts(&["mine"]),

@@ -21,8 +21,8 @@ use futures::{StreamExt, stream::BoxStream};
 
 use crate::{
     catalog::{
-        COHORT_DAY, COHORT_SPAN, DEVICE_HOUR, DEVICE_HOUR_COUNTS, Question, SITE_HOUR,
-        SITE_HOUR_DIFFERS,
+        COHORT_DAY, COHORT_SPAN, DEVICE_HOUR, DEVICE_HOUR_AMOUNTS, DEVICE_HOUR_COUNTS, Question,
+        SITE_HOUR, SITE_HOUR_DIFFERS,
     },
     engine::QueryError,
     row::{Row, rows, timestamp},
@@ -51,7 +51,8 @@ pub struct Stretch {
 pub async fn device_hours(session: &SessionContext, hour: Stretch) -> Result<Batches, QueryError> {
     let values = asked(session, &DEVICE_HOUR, Table::DeviceHours, hour).await?;
     let counts = asked(session, &DEVICE_HOUR_COUNTS, Table::DeviceHours, hour).await?;
-    Ok(values.chain(counts).boxed())
+    let amounts = asked(session, &DEVICE_HOUR_AMOUNTS, Table::DeviceHours, hour).await?;
+    Ok(values.chain(counts).chain(amounts).boxed())
 }
 
 /// Rows of `rollup_hours` for one hour: by site, from `device_hours`, where these count what the

@@ -2,11 +2,13 @@
 //! often it is replayed.
 //!
 //! In: admitted device rows. Out: one [`RollupRow`] a lane and cohort. Gauges do not roll up
-//! (levels do not add), and rows whose time is unknown enter no lane.
+//! (levels do not add), and rows whose time is unknown enter no lane. A floating increase, joules
+//! say, has no number of events behind it: it is one value of a distribution without bounds, whose
+//! sum is the whole and whose count is how many device windows said something.
 
 use std::collections::HashMap;
 
-use fathomline_wire::limits::POINT_COUNT_MAX;
+use fathomline_wire::{histogram::ExplicitHistogram, limits::POINT_COUNT_MAX};
 
 use super::{
     Clock, Cohort, DeviceColumns, DeviceSketch, Distribution, DistributionRow, MeasurementKind,
@@ -44,13 +46,14 @@ pub fn rollup(
         .iter()
         .filter(|row| row.kind == MeasurementKind::Delta)
     {
-        // Only counts roll up: a floating sum has no number of events behind it.
-        if let Some(count) = row.count {
-            lanes.add(
-                &row.columns,
-                row.category.as_deref().unwrap_or_default(),
-                Increment::Count(count),
-            );
+        let category = row.category.as_deref().unwrap_or_default();
+        match (row.count, row.value) {
+            (Some(count), _) => lanes.add(&row.columns, category, Increment::Count(count)),
+            (None, Some(value)) => {
+                let amount = amount(value);
+                lanes.add(&row.columns, category, Increment::Values(&amount));
+            }
+            (None, None) => {}
         }
     }
     // Stable: rows that only bounds keep apart stay in the order they came in.
@@ -58,6 +61,18 @@ pub fn rollup(
         .rows
         .sort_by(|a, b| (a.time, &a.cohort).cmp(&(b.time, &b.cohort)));
     lanes.rows
+}
+
+/// A floating increase as the one value it is.
+fn amount(value: f64) -> Distribution {
+    Distribution::Explicit(ExplicitHistogram {
+        bounds: vec![],
+        counts: vec![1],
+        count: 1,
+        sum: Some(value),
+        min: Some(value),
+        max: Some(value),
+    })
 }
 
 enum Increment<'a> {

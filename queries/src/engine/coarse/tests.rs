@@ -177,6 +177,11 @@ fn devices() -> (Vec<DistributionRow>, Vec<MeasurementRow>) {
             }
             let mut count = counter(&name, time, "fathomline.feedback", "correct");
             count.columns.site = Some(format!("site-{}", device % 2));
+            counts.push(count.clone());
+            // Joules have no whole number; a quarter adds up exactly in any order.
+            count.columns.metric = "fathomline.device.energy".into();
+            count.category = Some("idle".into());
+            (count.count, count.value) = (None, Some(0.25 * seed));
             counts.push(count);
         }
     }
@@ -198,11 +203,11 @@ async fn an_hour_is_the_merge_of_its_lanes_and_a_day_of_its_hours() {
     let (values, counts) = devices();
     let lanes = Yard::with(&of_the_hour(&values), &counts);
     let lanes = lanes.sums("rollups").await;
-    assert_eq!(lanes.len(), 3);
+    assert_eq!(lanes.len(), 4);
     let yard = Yard::with(&values, &counts);
     let built = yard.build(Table::DeviceHours, HOUR).await;
     let rows: usize = built.iter().map(RecordBatch::num_rows).sum();
-    assert_eq!(rows, 4 + 2 + 4, "one a device and metric");
+    assert_eq!(rows, 4 + 2 + 4 + 4, "one a device and metric");
     same(&yard.sums("device_hours").await, &lanes);
     yard.build(Table::RollupHours, HOUR).await;
     assert_eq!(yard.sites().await, 2);
@@ -213,7 +218,7 @@ async fn an_hour_is_the_merge_of_its_lanes_and_a_day_of_its_hours() {
     };
     let days = yard.build(Table::RollupDays, day).await;
     let rows: usize = days.iter().map(RecordBatch::num_rows).sum();
-    assert_eq!(rows, 3, "one a cohort, metric and category");
+    assert_eq!(rows, 4, "one a cohort, metric and category");
     same(&yard.sums("rollup_days").await, &lanes);
 }
 

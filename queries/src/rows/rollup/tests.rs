@@ -73,7 +73,6 @@ fn counters_roll_up_by_category_and_gauges_do_not() {
         measurement(MeasurementKind::Delta, "correct", Some(3)),
         measurement(MeasurementKind::Delta, "wrong", Some(1)),
         measurement(MeasurementKind::Gauge, "level", Some(9)),
-        measurement(MeasurementKind::Delta, "joules", None),
     ];
     let rolled = rollup(&[], &rows, WIDTH_US);
     let counts = rolled
@@ -81,6 +80,29 @@ fn counters_roll_up_by_category_and_gauges_do_not() {
         .map(|row| (row.cohort.category.as_str(), row.count));
     assert_eq!(counts.collect::<Vec<_>>(), [("correct", 5), ("wrong", 1)]);
     assert!(rolled.iter().all(|row| row.distribution.is_none()));
+}
+
+#[test]
+fn a_floating_increase_is_one_value_whose_sum_is_the_whole() {
+    let rows = [
+        measurement(MeasurementKind::Delta, "idle", None),
+        measurement(MeasurementKind::Delta, "idle", None),
+        measurement(MeasurementKind::Gauge, "level", None),
+    ];
+    let rolled = rollup(&[], &rows, WIDTH_US);
+    let whole = Distribution::Explicit(ExplicitHistogram {
+        bounds: vec![],
+        counts: vec![2],
+        count: 2,
+        sum: Some(3.0),
+        min: Some(1.5),
+        max: Some(1.5),
+    });
+    assert_eq!(rolled.len(), 1);
+    assert_eq!(
+        (rolled[0].count, &rolled[0].distribution),
+        (2, &Some(whole))
+    );
 }
 
 #[test]
