@@ -2,10 +2,12 @@
 //! Prometheus reads, and no device can be found in it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     process::{Command, Stdio},
 };
+
+use serde_json::Value;
 
 use crate::{
     doors,
@@ -15,7 +17,7 @@ use crate::{
         door,
         fleet::Fleet,
         house::{House, Settings},
-        program,
+        program, workspace,
     },
 };
 
@@ -140,6 +142,55 @@ fn prometheus_reads_the_metrics_and_finds_no_device_in_them() {
         output.status.success() && said.is_empty(),
         "{said}\n{plain}"
     );
+}
+
+/// Names of ours in a rule's expression; what rules record has a colon in its name.
+fn metrics_in(expression: &str) -> BTreeSet<String> {
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    let ours = |name: &&str| name.starts_with("fathomline_") && !name.contains(':');
+    let names = expression.split(word).filter(ours);
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_rules_for_prometheus_hold_and_name_metrics_that_there_are() {
+    let folder = workspace::root().join("deploy/prometheus");
+    let rules: Value = serde_saphyr::from_str(&workspace::read("deploy/prometheus/rules.yml"))
+        .expect("rules are YAML");
+    let groups = rules["groups"].as_array().unwrap();
+    let rules = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap());
+    let named: BTreeSet<String> = rules
+        .flat_map(|rule| metrics_in(rule["expr"].as_str().unwrap()))
+        .collect();
+    assert!(named.len() > 5, "{named:?}");
+    let page = House::open().page("/metrics").text();
+    for name in named {
+        let begins = |line: &str| {
+            line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"))
+        };
+        assert!(page.lines().any(begins), "no metric is called {name}");
+    }
+    let Some(promtool) = program::promtool() else {
+        return;
+    };
+    for arguments in [
+        ["check", "config", "prometheus.yml"],
+        ["test", "rules", "rules_test.yml"],
+    ] {
+        let output = Command::new(&promtool)
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&said)
+        );
+    }
 }
 
 #[test]
