@@ -337,7 +337,7 @@ fn command(house: &House, arguments: &[&str]) -> String {
 }
 
 /// A new token: the first line that is printed.
-fn created(house: &House, arguments: &[&str]) -> String {
+pub(crate) fn created(house: &House, arguments: &[&str]) -> String {
     let printed = command(house, &[&["token", "create"], arguments].concat());
     printed.lines().next().unwrap().to_owned()
 }

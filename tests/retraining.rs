@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::{
+    access::created,
     drift::shift_one_of_two,
     harness::{
         clock::eventually,
@@ -170,10 +171,15 @@ fn refusals(house: &House, id: &str) {
         nobody.0 == 401 && nobody.1.contains("webhook-id"),
         "{nobody:?}"
     );
-    // Old: of a message whose time was two minutes after the epoch.
-    signed["headers"]["webhook-timestamp"] = json!("120");
-    let old = post(house, id, &signed);
-    assert_eq!(old.0, 401, "{old:?}");
+    let told = json!({
+        "secret": SECRET, "schemas": schemas(), "report": failed, "message": "m6",
+        "minutes_ago": 10,
+    });
+    let old = post(house, id, &trainer(&told).unwrap());
+    assert!(
+        old.0 == 401 && old.1.contains("webhook-timestamp is more than"),
+        "{old:?}"
+    );
     let shown = house.page(&format!("/api/v1/retraining/{id}")).json();
     assert_eq!(shown["state"], "succeeded", "nothing changed");
     assert_eq!(shown["steps"].as_array().unwrap().len(), 3, "{shown}");
@@ -207,10 +213,59 @@ fn an_operator_approves_and_asks_and_a_viewer_only_looks() {
     let by_hand = house.call("/api/v1/retraining", &wish);
     assert_eq!(by_hand.status, 201, "{}", by_hand.text());
     assert_eq!(by_hand.json()["requested_by"], "admin");
+    reports_by_token(&house, by_hand.json()["id"].as_str().unwrap());
+    buttons(&house, by_hand.json()["id"].as_str().unwrap());
     let nothing = house.call("/api/v1/retraining", &json!({"model": "other"}));
     assert_eq!(nothing.status, 422, "{}", nothing.text());
     let unread = house.call("/api/v1/retraining", &json!({"modell": "tiny"}));
     assert_eq!(unread.status, 422, "{}", unread.text());
+}
+
+/// Where signing is too much to ask, an administrator's token does; that of a reader does not.
+fn reports_by_token(house: &House, id: &str) {
+    let path = format!("/api/v1/retraining/{id}/status");
+    let reader = created(house, &["--name", "looker", "--scope", "read"]);
+    let bearer = format!("Bearer {reader}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", bearer.as_str()),
+    ];
+    let url = format!("{}{path}", house.addresses().http);
+    let refused = eventually("the token is known", || {
+        let answer = door::post(&url, &headers, br#"{"status":"accepted"}"#).unwrap();
+        (answer.status != 401).then_some(answer)
+    });
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let taken = house.call(&path, &json!({"status": "accepted"}));
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    assert_eq!(taken.json()["state"], "accepted");
+}
+
+/// The page's buttons do what the API does, for whoever may.
+fn buttons(house: &House, id: &str) {
+    let url = format!("{}/retraining", house.addresses().http);
+    let token = fs::read_to_string(house.data().join("admin.token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let kind = ("content-type", "application/x-www-form-urlencoded");
+    let body = format!("act=cancel&id={id}");
+    let press = |headers: &[(&str, &str)]| door::post(&url, headers, body.as_bytes()).unwrap();
+    assert_eq!(press(&[kind]).status, 401);
+    let elsewhere = [
+        kind,
+        ("authorization", bearer.as_str()),
+        ("origin", "https://elsewhere.example"),
+    ];
+    assert_eq!(press(&elsewhere).status, 403);
+    let state = || house.page(&format!("/api/v1/retraining/{id}")).json()["state"].clone();
+    assert_eq!(state(), "accepted");
+    let pressed = press(&elsewhere[..2]);
+    assert!(
+        pressed.status < 400,
+        "{}: {}",
+        pressed.status,
+        pressed.text()
+    );
+    assert_eq!(state(), "cancelled");
 }
 
 #[test]

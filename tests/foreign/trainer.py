@@ -2,7 +2,7 @@
 schema and signs its report with the library that the webhook specification's authors publish.
 
 In, as JSON on standard input: secret, schemas (a folder), event (a body) or none, report (an object)
-or none, message (its id). Out, as JSON: body and headers of the signed report.
+or none, message (its id), minutes_ago (how old the signature is; 0 unless given). Out, as JSON: body and headers of the signed report.
 """
 
 import datetime
@@ -31,7 +31,8 @@ def main():
     if told.get("report"):
         check(told["schemas"], "retraining.callback", told["report"])
         body = json.dumps(told["report"])
-        now = datetime.datetime.now(tz=datetime.timezone.utc)
+        age = datetime.timedelta(minutes=told.get("minutes_ago", 0))
+        now = datetime.datetime.now(tz=datetime.timezone.utc) - age
         signature = Webhook(told["secret"]).sign(told["message"], now, body)
         headers = {
             "webhook-id": told["message"],
