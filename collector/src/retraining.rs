@@ -72,6 +72,8 @@ pub(crate) struct RetrainingSettings {
     pub(crate) report_within: Duration,
     /// A new version has to prove itself within it.
     pub(crate) prove_within: Duration,
+    /// Lanes of the first look at it.
+    pub(crate) proof_lanes: u32,
     /// File that holds the `whsec_` secret of trainers.
     pub(crate) callback_secret_file: Option<PathBuf>,
 }
@@ -89,6 +91,7 @@ impl Default for RetrainingSettings {
             period: hours(7 * 24),
             report_within: hours(48),
             prove_within: hours(14 * 24),
+            proof_lanes: 20,
             callback_secret_file: None,
         }
     }

@@ -20,6 +20,7 @@ pub(super) struct RawRetraining {
     period: Option<String>,
     report_within: Option<String>,
     prove_within: Option<String>,
+    proof_lanes: Option<u32>,
     callback_secret_file: Option<PathBuf>,
 }
 
@@ -29,11 +30,10 @@ pub(super) fn settings(raw: RawRetraining) -> Result<RetrainingSettings, ConfigE
         None => Ok(default),
         text => duration(key, text.as_deref(), ""),
     };
-    let budget = positive(
-        "retraining.budget",
-        raw.budget.map(u64::from),
-        defaults.budget.into(),
-    )?;
+    let count = |key, value: Option<u32>, default: u32| {
+        let count = positive(key, value.map(u64::from), default.into())?;
+        Ok::<_, ConfigError>(u32::try_from(count).unwrap_or(u32::MAX))
+    };
     let wait = raw.wait.map(|wait| pause("retraining.wait", &wait));
     Ok(RetrainingSettings {
         automatic: raw.automatic,
@@ -41,7 +41,7 @@ pub(super) fn settings(raw: RawRetraining) -> Result<RetrainingSettings, ConfigE
         metrics: raw.metrics.unwrap_or(defaults.metrics),
         wait: wait.transpose()?.unwrap_or(defaults.wait),
         cooldown: time("retraining.cooldown", raw.cooldown, defaults.cooldown)?,
-        budget: u32::try_from(budget).unwrap_or(u32::MAX),
+        budget: count("retraining.budget", raw.budget, defaults.budget)?,
         period: time("retraining.period", raw.period, defaults.period)?,
         report_within: time(
             "retraining.report_within",
@@ -52,6 +52,11 @@ pub(super) fn settings(raw: RawRetraining) -> Result<RetrainingSettings, ConfigE
             "retraining.prove_within",
             raw.prove_within,
             defaults.prove_within,
+        )?,
+        proof_lanes: count(
+            "retraining.proof_lanes",
+            raw.proof_lanes,
+            defaults.proof_lanes,
         )?,
         callback_secret_file: raw.callback_secret_file,
     })

@@ -29,8 +29,6 @@ use crate::{
     },
 };
 
-/// Lanes of the first look; every further one has twice as many.
-const LANES_FIRST: i64 = 20;
 /// More looks than there are lanes in centuries.
 const LOOKS_MAX: u32 = 40;
 /// How often a version that is no better may ever be called so.
@@ -43,11 +41,12 @@ struct Look {
     span: Span,
 }
 
-/// The look that comes after `looks` of them at a version that began at `began_us`.
-fn next_look(looks: u32, began_us: i64, lane_us: i64) -> Option<Look> {
+/// The look that comes after `looks` of them at a version that began at `began_us`. The first has
+/// `first_us` of lanes, every further one twice as many as the one before.
+fn next_look(looks: u32, began_us: i64, first_us: i64) -> Option<Look> {
     let number = looks.checked_add(1).filter(|number| *number <= LOOKS_MAX)?;
-    let lanes = LANES_FIRST.checked_shl(looks)?;
-    let to_us = began_us.checked_add(lane_us.checked_mul(lanes)?)?;
+    let doubled = 1_i64.checked_shl(looks)?;
+    let to_us = began_us.checked_add(first_us.checked_mul(doubled)?)?;
     Some(Look {
         number,
         span: Span {
@@ -85,7 +84,8 @@ impl Retraining {
     async fn prove_one(&self, request: &Request) -> Result<(), RetrainingError> {
         let cadence = self.judging.cadence;
         let began_us = cadence.ceil(request.changed_us);
-        let Some(look) = next_look(request.looks, began_us, cadence.lane_us) else {
+        let first_us = cadence.lane_us * i64::from(self.settings.proof_lanes);
+        let Some(look) = next_look(request.looks, began_us, first_us) else {
             return Ok(());
         };
         if cadence.closed_until(self.clock.now_us()) < look.span.to_us {

@@ -29,11 +29,11 @@ use crate::{
 fn looks_share_the_error_and_double() {
     let spent: f64 = (1..=LOOKS_MAX).map(error_of).sum();
     assert!(spent <= ERROR && spent > 0.9 * ERROR, "{spent}");
-    let spans = (0..3).map(|looks| next_look(looks, 100, 5).unwrap());
+    let spans = (0..3).map(|looks| next_look(looks, 100, 100).unwrap());
     let ends: Vec<i64> = spans.map(|look| look.span.to_us).collect();
     assert_eq!(ends, [200, 300, 500]);
-    assert!(next_look(LOOKS_MAX, 100, 5).is_none());
-    assert!(next_look(30, i64::MAX - 10, 5).is_none());
+    assert!(next_look(LOOKS_MAX, 100, 100).is_none());
+    assert!(next_look(30, i64::MAX - 10, 100).is_none());
 }
 
 /// Six devices of `version` in the lane that ends at `end_us`, at `factor` times the reference.
