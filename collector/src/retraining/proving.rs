@@ -22,7 +22,10 @@ use super::{
 use crate::{
     clock::{DAY_US, HOUR_US},
     control::content_of,
-    database::retraining::{self as rows, Request},
+    database::{
+        retraining::{self as rows, Request},
+        rollouts,
+    },
     watch::{
         lanes::{AskedParts, LanesError},
         schedule::Span,
@@ -83,7 +86,13 @@ impl Retraining {
 
     async fn prove_one(&self, request: &Request) -> Result<(), RetrainingError> {
         let cadence = self.judging.cadence;
-        let began_us = cadence.ceil(request.changed_us);
+        let Some(subject) = self.subject(request).await? else {
+            return self.cannot_prove(request).await;
+        };
+        let Some(arrived_us) = self.arrived(request, &subject).await? else {
+            return Ok(());
+        };
+        let began_us = cadence.ceil(arrived_us);
         let first_us = cadence.lane_us * i64::from(self.settings.proof_lanes);
         let Some(look) = next_look(request.looks, began_us, first_us) else {
             return Ok(());
@@ -91,11 +100,47 @@ impl Retraining {
         if cadence.closed_until(self.clock.now_us()) < look.span.to_us {
             return Ok(());
         }
-        let found = match self.subject(request).await? {
-            Some(subject) => self.compare(request, &subject, &look).await?,
-            None => None,
-        };
+        let found = self.compare(request, &subject, &look).await?;
         self.looked(request, look.number, found).await
+    }
+
+    /// When devices of the signal's class first reported the new version, but not before it was
+    /// reported ready; none until they do. Were time counted from the report alone, the old version
+    /// would be judged by days on which the new one was nowhere.
+    async fn arrived(
+        &self,
+        request: &Request,
+        subject: &Subject,
+    ) -> Result<Option<i64>, RetrainingError> {
+        let model = request.model.clone();
+        let seen = self
+            .database
+            .transact(move |t| rollouts::versions(t, Some(&model)));
+        let new = seen.await?.into_iter().find(|seen| {
+            seen.service == request.service
+                && seen.device_class == subject.signal.device_class
+                && Some(&seen.version) == request.new_version.as_ref()
+        });
+        Ok(new.map(|new| new.first_us.max(request.changed_us)))
+    }
+
+    /// Ends a request whose brief names nothing to compare: it would keep drift from asking again.
+    async fn cannot_prove(&self, request: &Request) -> Result<(), RetrainingError> {
+        let (id, telling) = (request.id.clone(), self.telling.clone());
+        let why = Why {
+            detail: Some("the request named no signal by which versions can be compared".into()),
+            ..Why::of(COLLECTOR, self.clock.now_us())
+        };
+        let work = move |t: &Transaction<'_>| {
+            let request = rows::find(t, &id)?.filter(|found| found.state == State::Succeeded);
+            if let Some(request) = request {
+                move_on(t, request, State::Unproven, why, &telling)?;
+            }
+            Ok(())
+        };
+        self.database.transact(work).await?;
+        self.wake.notify_waiters();
+        Ok(())
     }
 
     /// The signal that led here; none where the request names none that can be held against its

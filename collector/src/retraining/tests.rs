@@ -457,6 +457,30 @@ async fn what_nobody_answers_ends_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_request_that_names_nothing_to_compare_ends_with_its_training() {
+    let bench = Bench::open(RetrainingSettings::default());
+    let retraining = bench.retraining();
+    judge(&retraining, "1", names::OUTPUT_SURPRISAL, false).await;
+    let id = retraining.ask(wish(), "ann").await.unwrap().id;
+    let done = r#"{"status":"succeeded","version":"2"}"#;
+    report(&bench, &id, "m1", done).await.unwrap();
+    retraining.look().await.unwrap();
+    let shown = retraining.show(&id).await.unwrap();
+    assert_eq!(shown.request.state, State::Unproven);
+    let why = shown.steps.last().unwrap().detail.as_deref();
+    assert!(why.unwrap().contains("no signal"), "{why:?}");
+    // And drift may ask again.
+    assert!(
+        retraining
+            .database
+            .transact(rows::open)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
 async fn what_is_over_is_asked_of_nobody_any_more() {
     let bench = Bench::open(RetrainingSettings::default());
     let retraining = bench.retraining();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fathomline_queries::{
     drift::{Policy, Summary},
+    lanes::rollout::VersionSeen,
     rows::VerdictRow,
 };
 use fathomline_wire::histogram::ExponentialHistogram;
@@ -143,12 +144,29 @@ async fn succeeded(bench: &Bench) -> String {
     id
 }
 
+/// Devices report a version in the lane that has just ended.
+async fn report_version(bench: &Bench, version: &str) {
+    let (key, now_us) = (key("kiosk"), bench.clock.now_us());
+    let seen = VersionSeen {
+        service: key.service,
+        model: key.model,
+        version: version.to_owned(),
+        device_class: key.device_class,
+        first_us: now_us - LANE_US,
+        last_us: now_us,
+        devices: 6,
+    };
+    let work = move |t: &Transaction<'_>| rollouts::note(t, &[seen]);
+    bench.retraining().database.transact(work).await.unwrap();
+}
+
 /// Lets lanes go by in which devices of versions say so many times what they said, and looks.
 async fn go_by(bench: &Bench, lanes: i64, versions: &[(&str, f64)]) {
     for _ in 0..lanes {
         bench.clock.advance(LANE_US);
         for (version, factor) in versions {
             devices(bench, version, bench.clock.now_us(), *factor);
+            report_version(bench, version).await;
         }
     }
     // Lanes close two seconds later.
@@ -219,10 +237,26 @@ async fn where_everyone_moved_on_the_old_version_is_what_it_was_when_it_was_foun
 async fn a_version_on_too_few_devices_says_nothing() {
     let bench = Bench::open(RetrainingSettings::default());
     let id = succeeded(&bench).await;
+    report_version(&bench, "2").await;
     go_by(&bench, 20, &[("1", 1.8)]).await;
     let request = shown(&bench, &id).await.request;
     assert_eq!(
         (request.state, request.looks, request.proof),
         (State::Succeeded, 1, None)
     );
+}
+
+#[tokio::test]
+async fn a_version_that_comes_late_is_held_against_what_the_old_one_does_by_then() {
+    let bench = Bench::open(RetrainingSettings::default());
+    let id = succeeded(&bench).await;
+    // The old version drifts for long, and the season ends before the new one arrives.
+    go_by(&bench, 200, &[("1", 1.8)]).await;
+    go_by(&bench, 100, &[("1", 1.0)]).await;
+    assert_eq!(shown(&bench, &id).await.request.looks, 0);
+    for (lanes, looks) in [(20, 1), (20, 2), (40, 3)] {
+        go_by(&bench, lanes, &[("1", 1.0), ("2", 1.0)]).await;
+        let request = shown(&bench, &id).await.request;
+        assert_eq!((request.state, request.looks), (State::Succeeded, looks));
+    }
 }
