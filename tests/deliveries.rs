@@ -235,6 +235,7 @@ fn what_is_told_is_what_the_published_schema_says() {
     assert!(from.as_f64() < to.as_f64(), "{told}");
     let parts = told["data"]["contributors"].as_array().unwrap();
     assert!(parts.iter().any(|part| part["kind"] == "bin"), "{told}");
+    parts_of_the_incident_add_up(&told["data"]["incident"]);
     let link = told["data"]["link"].as_str().unwrap();
     assert!(link.starts_with(&house.addresses().http), "{link}");
     let Some(python) = program::python_with(&["jsonschema"]) else {
@@ -254,6 +255,22 @@ fn what_is_told_is_what_the_published_schema_says() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+}
+
+/// Those of each kind come to the score within a hundredth.
+fn parts_of_the_incident_add_up(incident: &Value) {
+    let score = incident["score"].as_f64().unwrap();
+    assert!(score > 0.0, "{incident}");
+    let parts = incident["contributors"].as_array().unwrap();
+    for kind in ["class", "version", "signal", "site", "bin"] {
+        let of_kind = parts.iter().filter(|part| part["kind"] == kind);
+        let sum: f64 = of_kind.map(|part| part["part"].as_f64().unwrap()).sum();
+        assert!(
+            (sum / score - 1.0).abs() < 0.01,
+            "{kind}: {sum} of {incident}"
+        );
+    }
+    assert_eq!(incident["series"][0]["device_class"], "kiosk", "{incident}");
 }
 
 /// Each of them shifts, and is held against its reference in another life of the collector.

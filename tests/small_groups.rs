@@ -222,6 +222,7 @@ fn pages_tell_nothing(house: &House) {
             "/drift/{series}" => series
                 .iter()
                 .map(|row| format!("/drift/{}", row[0].as_str().unwrap()))
+                .flat_map(|path| [format!("{path}?apart=now"), path])
                 .collect(),
             "/api/v1/retraining/{id}" => house.page("/api/v1/retraining").json()["requests"]
                 .as_array()

@@ -49,7 +49,9 @@ use crate::{
         self, Folder, Store, StoreError, StoreSettings, Upkeep,
         erase::{Erased, Eraser},
     },
-    watch::{Parts, WatchSettings, Watcher, lanes::LaneSource, tables::EngineLanes},
+    watch::{
+        Parts, WatchSettings, Watcher, apart::TakingApart, lanes::LaneSource, tables::EngineLanes,
+    },
 };
 
 /// What readers of pages and API may hold: people and programs, not a fleet.
@@ -255,7 +257,7 @@ impl Rooms {
         let opened = open_store(folder, config, &database, observer).await?;
         let (stored, engine) = engines(opened.lake, config, &clock)?;
         let settings = watch_settings(config, http);
-        let (rollouts, lanes) = readers(config, stored, &database, &clock);
+        let (rollouts, lanes, apart) = readers(config, stored, &database, &clock);
         let control = control(&database, &lanes, &clock, &settings);
         let desk = Desk::new(database.clone(), Arc::clone(&clock), alerts.known());
         let wake = Arc::new(Notify::new());
@@ -265,7 +267,7 @@ impl Rooms {
             judging(&settings, &lanes),
             (telling(config, &alerts, http), Arc::clone(&wake)),
         )?;
-        let shown = (&desk, &retraining, &rollouts);
+        let shown = (&desk, &retraining, &rollouts, apart);
         let pages = pages(&access, &clock, control.references(), shown);
         let dashboard = dashboard(config, otlp_http, &engine, pages);
         let api = ApiState {
@@ -341,7 +343,7 @@ fn pages(
     access: &Arc<Access>,
     clock: &Arc<dyn Clock>,
     references: References,
-    (desk, retraining, rollouts): (&Desk, &Retraining, &Rollouts),
+    (desk, retraining, rollouts, apart): (&Desk, &Retraining, &Rollouts, TakingApart),
 ) -> Arc<Pages> {
     Arc::new(Pages {
         access: Arc::clone(access),
@@ -350,23 +352,26 @@ fn pages(
         desk: desk.clone(),
         retraining: retraining.clone(),
         rollouts: rollouts.clone(),
+        apart,
     })
 }
 
-/// The gate and the detectors, which read what is stored.
+/// The gate, the detectors and what takes series apart, which read what is stored.
 fn readers(
     config: &Config,
     stored: Arc<Engine>,
     database: &Database,
     clock: &Arc<dyn Clock>,
-) -> (Rollouts, Arc<dyn LaneSource>) {
+) -> (Rollouts, Arc<dyn LaneSource>, TakingApart) {
     let rollouts = Rollouts::new(
         Arc::clone(&stored),
         database.clone(),
         Arc::clone(clock),
         (config.watch.cadence, config.gate.clone()),
     );
-    (rollouts, Arc::new(EngineLanes(stored)))
+    let lanes: Arc<dyn LaneSource> = Arc::new(EngineLanes(stored));
+    let apart = TakingApart::new(&lanes, clock, &config.watch);
+    (rollouts, lanes, apart)
 }
 
 fn control(

@@ -12,7 +12,7 @@ use fathomline_dashboard::{
     deliveries::{Answer, Deliveries, Delivery, Endpoint},
 };
 use fathomline_queries::{
-    drift::Reference,
+    drift::{Breakdown, Reference},
     gate::{self, KeptRollout, RunningVersion},
 };
 
@@ -27,6 +27,7 @@ use crate::{
     database::{audit, deliveries, references, retraining::Step},
     retraining::{Retraining, Shown, asking::Wish, progress},
     rollout::Rollouts,
+    watch::apart::TakingApart,
 };
 
 /// The collector, as its pages see it.
@@ -37,6 +38,7 @@ pub(crate) struct Pages {
     pub(crate) desk: Desk,
     pub(crate) retraining: Retraining,
     pub(crate) rollouts: Rollouts,
+    pub(crate) apart: TakingApart,
 }
 
 /// References and acts on one page; the API has them all.
@@ -58,6 +60,16 @@ impl Control for Pages {
     async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError> {
         let found = self.references.find(hash).await;
         found.map_err(|error| ControlError(error.into()))
+    }
+
+    async fn take_apart(
+        &self,
+        reference: &Reference,
+        until_us: i64,
+        stream: Option<usize>,
+    ) -> Result<Result<Breakdown, String>, ControlError> {
+        let apart = self.apart.of(reference, until_us, stream).await;
+        apart.map_err(ControlError)
     }
 
     async fn references(&self) -> Result<Vec<KeptReference>, ControlError> {
@@ -277,9 +289,16 @@ fn kept(Listed { row, cited_by }: Listed) -> KeptReference {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
+    use fathomline_queries::drift::Policy;
 
     use super::*;
-    use crate::{access::Rules, clock::SystemClock, database::Database, retraining, rollout};
+    use crate::{
+        access::Rules,
+        clock::SystemClock,
+        database::Database,
+        retraining, rollout,
+        watch::{WatchSettings, lanes::LaneSource, script::ScriptedLanes},
+    };
 
     /// Pages of a collector that has nothing to show.
     fn pages(folder: &std::path::Path) -> Pages {
@@ -292,7 +311,23 @@ mod tests {
             desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
             retraining: retraining::tests::idle(database.clone()),
             rollouts: rollout::tests::empty(database),
+            apart: apart(),
         }
+    }
+
+    /// Of lanes that are quiet.
+    fn apart() -> TakingApart {
+        let (lanes, clock): (Arc<dyn LaneSource>, Arc<dyn Clock>) = (
+            Arc::new(ScriptedLanes {
+                until: 0,
+                shift_after: 0,
+                factor: 1.0,
+            }),
+            Arc::new(SystemClock),
+        );
+        let second = std::time::Duration::from_secs(1);
+        let settings = WatchSettings::new(second, second, Policy::default());
+        TakingApart::new(&lanes, &clock, &settings)
     }
 
     #[tokio::test]

@@ -12,7 +12,9 @@
 //! | [`plan`] | who is watched and what is known before a tick |
 //! | [`judge`] | lanes folded into detectors, verdicts and changes (pure) |
 //! | [`evidence`] | what a verdict rests on, as JSON |
+//! | [`apart`] | what a series is made of, for whoever asks |
 //! | [`late`] | which lanes hold more than was judged (pure) |
+//! | [`incident`] | what drifts together, and what that is made of (pure) |
 //! | [`together`] | which series moved together with one that pages (pure) |
 //! | [`run`] | the tick, and the loop around it |
 //! | [`forward`] | copies of verdicts and events for the Delta tables |
@@ -23,8 +25,10 @@
 //! said. An hour closes with its last lane, which waits for `drift.lateness`: to wait longer would
 //! delay pages, and what comes later is revised as that of any lane is.
 
+pub(crate) mod apart;
 mod evidence;
 pub(crate) mod forward;
+mod incident;
 mod judge;
 pub(crate) mod lanes;
 mod late;

@@ -6,7 +6,7 @@ mod retraining;
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use fathomline_queries::{
-    drift::Reference,
+    drift::{Breakdown, Reference},
     gate::{self, KeptRollout, RunningVersion},
 };
 
@@ -31,6 +31,18 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// When the collector cannot read what it stored.
     async fn reference(&self, hash: &str) -> Result<Option<Reference>, ControlError>;
+
+    /// What the last lanes of a series up to `until_us` are made of, held against its reference,
+    /// the mix of sites by one stream of it; or why that is not told, as a sentence.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn take_apart(
+        &self,
+        reference: &Reference,
+        until_us: i64,
+        stream: Option<usize>,
+    ) -> Result<Result<Breakdown, String>, ControlError>;
 
     /// References that are kept, newest first, as many as a page shows.
     ///

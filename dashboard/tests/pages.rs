@@ -57,6 +57,20 @@ async fn a_drifting_series() {
 }
 
 #[tokio::test]
+async fn a_series_is_taken_apart_for_whoever_asks() {
+    let path = format!("/drift/{}?apart=now", golden::SURPRISAL);
+    let html = page(&path).await;
+    let (_, apart) = html.split_once("<h2 id=\"apart\">").unwrap();
+    let (apart, _) = apart.split_once("</section>").unwrap();
+    insta::assert_snapshot!(apart);
+    let unknown = format!("/drift/{}?apart=now", golden::FEEDBACK);
+    assert!(
+        !page(&unknown).await.contains("id=\"apart\""),
+        "there is nothing to hold it against"
+    );
+}
+
+#[tokio::test]
 async fn a_series_of_categories_without_a_reference() {
     let path = format!("/drift/{}?from=now-5m&to=now", golden::FEEDBACK);
     insta::assert_snapshot!(page(&path).await);

@@ -1,11 +1,14 @@
 //! How often the detector pages when nothing is wrong, and how soon when something is, by the
 //! shipped code over simulated fleets, with common rules beside it (statistics, section d.6).
 //!
-//! `cargo run -p fathomline-queries --example calibration [-- RUNS [pages|delays]]`. Without a
-//! number it does ten runs of everything. README shows what it printed.
+//! `cargo run -p fathomline-queries --example calibration [-- RUNS [pages|delays|intervals]]`.
+//! Without a number it does ten runs of everything, and fifty times as many intervals. README
+//! shows what it printed.
 
 #[path = "calibration/rules.rs"]
 mod rules;
+#[path = "calibration/sites.rs"]
+mod sites;
 #[path = "calibration/trial.rs"]
 mod trial;
 #[path = "calibration/world.rs"]
@@ -13,10 +16,14 @@ mod world;
 
 use std::time::Instant;
 
+use fathomline_queries::drift::Shortfall;
+use sites::{Coverage, WORLDS};
 use trial::{NullPages, delays};
 use world::{Kind, Shift};
 
 const RUNS: u64 = 10;
+/// An interval is made a thousand times faster than a month.
+const INTERVALS_A_RUN: u64 = 50;
 
 /// A world without drift: its name, what it is like, records a minute.
 const QUIET: [(&str, Kind, f64); 10] = [
@@ -62,11 +69,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map_err(|_| format!("{text}: write a number of runs"))?,
         None => RUNS,
     };
-    let (pages, changes): (_, &[_]) = match std::env::args().nth(2).as_deref() {
-        None => (true, &CHANGES),
-        Some("pages") => (true, &[]),
-        Some("delays") => (false, &CHANGES),
-        Some(text) => return Err(format!("{text}: write pages or delays, or nothing").into()),
+    let part = std::env::args().nth(2);
+    let (pages, changes, intervals): (_, &[_], _) = match part.as_deref() {
+        None => (true, &CHANGES, true),
+        Some("pages") => (true, &[], false),
+        Some("delays") => (false, &CHANGES, false),
+        Some("intervals") => (false, &[], true),
+        Some(text) => {
+            return Err(format!("{text}: write pages, delays or intervals, or nothing").into());
+        }
     };
     let began = Instant::now();
     if pages {
@@ -80,6 +91,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rows = found.rows(&SHIFTS.map(|(name, _)| name));
         rows.iter().for_each(|row| println!("{row}"));
     }
+    if intervals {
+        print_intervals(INTERVALS_A_RUN * runs)?;
+    }
     println!("\n{:.0?}", began.elapsed());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the example is for")]
+fn print_intervals(trials: u64) -> Result<(), Shortfall> {
+    println!("\nIntervals that hold what such devices show in the long run, of {trials}:\n");
+    println!("| world | hold | lie below | lie above |\n|---|---|---|---|");
+    for world in &WORLDS {
+        let Coverage { held, below, above } = world.coverage(trials)?;
+        let share = |count: u64| 100.0 * count as f64 / trials as f64;
+        let (held, below, above) = (share(held), share(below), share(above));
+        println!(
+            "| {} | {held:.1} % | {below:.1} % | {above:.1} % |",
+            world.name
+        );
+    }
     Ok(())
 }

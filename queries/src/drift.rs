@@ -18,7 +18,8 @@
 //! | `power.rs` | the smallest change that would be seen |
 //! | `breakdown.rs` | a change taken apart by site and bin |
 //! | `better.rs` | a new version held against the one that drifted |
-//! | `resampling.rs` | how sure a distance is, by drawing devices |
+//! | `incident.rs` | what drifts together, taken apart |
+//! | `resampling.rs` | how sure a distance is, by leaving devices out |
 //! | `rule.rs` | fixed rules, to compare with |
 //! | `backtest.rs` | what would have been paged |
 //! | `shown.rs` | distances that are shown and never page |
@@ -34,6 +35,7 @@ mod better;
 mod bins;
 mod breakdown;
 mod detector;
+mod incident;
 mod lane;
 mod observed;
 mod parts;
@@ -56,6 +58,7 @@ pub use better::{Comparison, MovedShare, Side};
 pub use bins::Bins;
 pub use breakdown::{BinPart, Breakdown, Explained, Mix, SitePart, Window};
 pub use detector::Detector;
+pub use incident::{ContributorKind, Incident, IncidentPart};
 pub use lane::{Lane, Summary};
 pub use parts::{Counted, Part, Site};
 pub use policy::Policy;

@@ -22,6 +22,7 @@ mod season;
 mod student;
 
 pub use bins::{Aligned, BINS, bin, bins_for, explicit_positions, reference_cuts};
+pub(crate) use distance::psi_of;
 pub use distance::{
     ChiSquare, PsiPart, chi_square, hellinger, jensen_shannon, jensen_shannon_distance, ks, psi,
     psi_debiased, psi_expected_of_noise, psi_expected_without_drift, psi_parts, sliced_wasserstein,
@@ -30,7 +31,6 @@ pub use distance::{
 pub use evidence::{
     Accumulators, Expectation, ODDS_RATIOS, PER_STREAM, e_bh, ln_mean, log_e_values,
 };
-pub(crate) use proportion::NORMAL;
 pub use proportion::{Difference, Proportion, difference};
 pub use ratio::{Mixture, Pair, design_effect};
 pub use season::{Season, SeasonWindow, SeasonalShares};

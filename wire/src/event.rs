@@ -5,11 +5,13 @@
 //! model produced: there is no field for it.
 
 mod effect;
+mod incident;
 mod retraining;
 
 use serde::{Deserialize, Serialize};
 
 pub use effect::{Contributor, Effect};
+pub use incident::{Incident, IncidentContributor, IncidentSeries};
 pub use retraining::{
     Brief, BriefBin, BriefSignal, Budget, Callback, CallbackStatus, RetrainingChanged,
     RetrainingRequested,
@@ -104,6 +106,10 @@ pub struct VerdictChanged {
     /// is not told.
     #[serde(default)]
     pub contributors: Vec<Contributor>,
+    /// What drifts together with it, this series included; none where nothing drifts or no distance
+    /// is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<Incident>,
     /// The leading stream in words, with expected and current share, or why it is not told.
     pub evidence: String,
     /// Where a person can look.

@@ -106,6 +106,8 @@ impl Story<'_> {
             reference: verdict.reference.clone(),
             effect: self.effect(),
             contributors: self.contributors(),
+            // Known once all series of the tick are judged.
+            incident: None,
             evidence: self.withheld.map_or_else(|| self.evidence(), str::to_owned),
         }
     }

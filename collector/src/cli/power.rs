@@ -106,7 +106,9 @@ impl Asking {
         let power = Power::of(reference, &policy, per_lane);
         let min_devices = self.judging.min_devices;
         let told = published::shows(min_devices, &key.metric, reference.devices());
-        let shortfall = if !told {
+        let shortfall = if let Err(why) = reference.check() {
+            Some(format!("its reference cannot be judged by: {why}"))
+        } else if !told {
             Some(format!("not told of {} devices", reference.devices()))
         } else if per_lane <= 0.0 && key.metric != DEVICES_REPORTING {
             Some("nothing was sent lately".to_owned())

@@ -9,6 +9,7 @@ use std::{
 };
 
 use fathomline_queries::drift::Reference;
+use fathomline_wire::CONTRACT_VERSION;
 use rusqlite::Transaction;
 use serde::Serialize;
 use serde_json::json;
@@ -75,6 +76,16 @@ pub enum KeptError {
     /// The database failed; its message says what to do.
     #[error("{0}")]
     Database(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl KeptError {
+    /// Why bytes that are kept are no reference.
+    fn of_bytes(hash: String, contract: u32) -> Self {
+        match contract == CONTRACT_VERSION {
+            true => Self::Unreadable(hash),
+            false => Self::Contract(hash),
+        }
+    }
 }
 
 impl From<DatabaseError> for KeptError {
@@ -187,7 +198,7 @@ impl References {
     pub async fn content(&self, name: &str) -> Result<Reference> {
         self.with(name, |t, row| {
             let content = content_of(t, &row.hash)?;
-            Ok(content.ok_or(KeptError::Unreadable(row.hash)))
+            Ok(content.ok_or_else(|| KeptError::of_bytes(row.hash, row.contract)))
         })
         .await
     }
@@ -201,7 +212,7 @@ impl References {
             let mut found = Vec::new();
             for force in references::in_force(t)? {
                 let Some(content) = content_of(t, &force.hash)? else {
-                    return Ok(Err(KeptError::Unreadable(force.hash)));
+                    return Ok(Err(KeptError::of_bytes(force.hash, force.contract)));
                 };
                 found.push(content);
             }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use fathomline_queries::{
     drift::{
-        DEVICES_REPORTING, Lane, Level, Making, Policy, REFERENCE_BYTES_MAX, Reference, SeriesKey,
+        DEVICES_REPORTING, Lane, Level, Making, Part, Policy, REFERENCE_BYTES_MAX, Reference,
+        SeriesKey,
     },
     lanes::parts::SeriesParts,
     published,
@@ -86,7 +87,7 @@ impl Maker<'_> {
             let frozen = tokio::task::spawn_blocking(freeze).await;
             let (references, shortfalls) = frozen.map_err(|_| DatabaseError::Stopped)??;
             made.references
-                .extend(self.with_devices(references, &metrics).await);
+                .extend(self.with_devices(references, &metrics).await?);
             made.shortfalls.extend(shortfalls);
         }
         if made.references.is_empty() && made.shortfalls.is_empty() {
@@ -190,20 +191,60 @@ impl Maker<'_> {
         &self,
         references: Vec<(Reference, usize)>,
         metrics: &[String],
-    ) -> Vec<(Reference, usize)> {
+    ) -> Result<Vec<(Reference, usize)>, ControlError> {
         if references.is_empty() || self.request.level != Level::Variant {
-            return references;
+            return Ok(references);
         }
         let mut parts = self.parts_of(metrics).await;
-        let with = |(reference, excluded): (Reference, usize)| {
-            let metric = &reference.key().metric;
-            let min_devices = published::devices_needed(self.settings.min_devices, metric);
-            match parts.remove(reference.key()) {
-                Some(parts) => (reference.with_devices(&parts, min_devices), excluded),
-                None => (reference, excluded),
-            }
-        };
-        references.into_iter().map(with).collect()
+        let mut with = Vec::with_capacity(references.len());
+        for (reference, excluded) in references {
+            let key = reference.key();
+            let min_devices = published::devices_needed(self.settings.min_devices, &key.metric);
+            let own = match parts.remove(key) {
+                Some(own) if excluded > 0 => Some(self.without_incidents(key, own).await?),
+                own => own,
+            };
+            let reference = match own {
+                Some(own) => reference.with_devices(&own, min_devices),
+                None => reference,
+            };
+            with.push((reference, excluded));
+        }
+        Ok(with)
+    }
+
+    /// What devices did in its lanes of a reference, of which some were left out: hours that are
+    /// known as a whole stay only where no incident touches them, shorter spans are read again.
+    async fn without_incidents(
+        &self,
+        key: &SeriesKey,
+        mut parts: Vec<Part>,
+    ) -> Result<Vec<Part>, ControlError> {
+        let incidents = self.incidents(key).await?;
+        if self.by_hour() {
+            let touches = |part: &Part, (since_us, to_us): &(i64, i64)| {
+                part.end_us > *since_us && part.end_us - HOUR_US < *to_us
+            };
+            parts.retain(|part| !incidents.iter().any(|incident| touches(part, incident)));
+            return Ok(parts);
+        }
+        parts.clear();
+        for span in between(self.span, incidents) {
+            let asked = AskedParts {
+                span,
+                metrics: &[&key.metric],
+                models: &[&key.model],
+                hourly: false,
+            };
+            let mut read = self.lanes.parts(asked).await.map_err(ControlError::Lanes)?;
+            parts.append(&mut read.remove(key).unwrap_or_default());
+        }
+        Ok(parts)
+    }
+
+    /// Whether what devices did is read hour by hour.
+    fn by_hour(&self) -> bool {
+        self.span.to_us - self.span.from_us > 2 * HOUR_US
     }
 
     /// What each device did: of a short span its rows, of a longer one the hours of its last day,
@@ -211,9 +252,10 @@ impl Maker<'_> {
     async fn parts_of(&self, metrics: &[String]) -> SeriesParts {
         let others = metrics.iter().filter(|metric| *metric != DEVICES_REPORTING);
         let metrics: Vec<&str> = others.map(String::as_str).collect();
-        let (hourly, begin_us) = match self.span.to_us - self.span.from_us > 2 * HOUR_US {
-            true => (true, self.span.from_us.max(self.span.to_us - DAY_US)),
-            false => (false, self.span.from_us),
+        let hourly = self.by_hour();
+        let begin_us = match hourly {
+            true => self.span.from_us.max(self.span.to_us - DAY_US),
+            false => self.span.from_us,
         };
         let (mut parts, mut held) = (SeriesParts::new(), 0);
         let mut to_us = self.span.to_us;
@@ -255,11 +297,7 @@ impl Maker<'_> {
         if self.request.include_incidents {
             return Ok(0);
         }
-        let (series, span) = (key.id(), (self.span.from_us, self.span.to_us));
-        let read = self
-            .database
-            .transact(move |t| references::incidents(t, &series, span));
-        let incidents = read.await?;
+        let incidents = self.incidents(key).await?;
         let before = lanes.len();
         let during = |lane: &Lane, (since_us, to_us): &(i64, i64)| {
             lane.end_us > *since_us && lane.end_us <= *to_us
@@ -267,6 +305,29 @@ impl Maker<'_> {
         lanes.retain(|lane| !incidents.iter().any(|incident| during(lane, incident)));
         Ok(before - lanes.len())
     }
+
+    /// Spans in which a series drifted.
+    async fn incidents(&self, key: &SeriesKey) -> Result<Vec<(i64, i64)>, ControlError> {
+        let (series, span) = (key.id(), (self.span.from_us, self.span.to_us));
+        let read = self
+            .database
+            .transact(move |t| references::incidents(t, &series, span));
+        Ok(read.await?)
+    }
+}
+
+/// What of a span is in no incident.
+fn between(span: Span, mut incidents: Vec<(i64, i64)>) -> Vec<Span> {
+    incidents.sort_unstable();
+    let (mut from_us, mut found) = (span.from_us, vec![]);
+    for (since_us, until_us) in incidents.into_iter().chain([(span.to_us, span.to_us)]) {
+        let to_us = since_us.min(span.to_us);
+        if from_us < to_us {
+            found.push(Span { from_us, to_us });
+        }
+        from_us = from_us.max(until_us);
+    }
+    found
 }
 
 /// References are drawn beside what is published. One that held the lanes of few devices as well
@@ -349,4 +410,20 @@ pub(super) fn encode(reference: &Reference) -> Result<Vec<u8>, ControlError> {
         )));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_incident_is_left_in_order_and_without_overlap() {
+        let of = |from_us, to_us| Span { from_us, to_us };
+        let between = |incidents: &[(i64, i64)]| between(of(10, 20), incidents.to_vec());
+        assert_eq!(between(&[]), [of(10, 20)]);
+        assert_eq!(between(&[(12, 15), (12, 14)]), [of(10, 12), of(15, 20)]);
+        assert_eq!(between(&[(18, 25), (5, 11)]), [of(11, 18)]);
+        assert_eq!(between(&[(13, 14), (14, 16)]), [of(10, 13), of(16, 20)]);
+        assert_eq!(between(&[(10, 20)]), []);
+    }
 }

@@ -1,27 +1,38 @@
 //! References of scripted lanes: made, pinned, retired, sent through files, compared.
 
 use fathomline_queries::{
-    drift::{Level, Policy, Reference},
+    drift::{Level, Part, Policy, Reference, Summary},
+    lanes::parts::SeriesParts,
     rows::VerdictRow,
 };
-use fathomline_wire::names;
+use fathomline_wire::{histogram::ExponentialHistogram, names};
 
 use super::*;
 use crate::{
     clock::MovedClock,
     database::verdicts,
-    watch::script::{LANE_US, ScriptedLanes, key},
+    watch::{
+        lanes::{Asked, AskedParts, LanesError, SeriesLanes},
+        script::{LANE_US, ScriptedLanes, key},
+    },
 };
 
-fn control(folder: &std::path::Path) -> Control {
-    let policy = Policy::default();
-    let second = std::time::Duration::from_secs(1);
-    let settings = WatchSettings::new(second, second * 2, policy);
-    let lanes = ScriptedLanes {
+fn quiet() -> ScriptedLanes {
+    ScriptedLanes {
         until: 60,
         shift_after: 60,
         factor: 1.0,
-    };
+    }
+}
+
+fn control(folder: &std::path::Path) -> Control {
+    control_of(folder, quiet())
+}
+
+fn control_of(folder: &std::path::Path, lanes: impl LaneSource + 'static) -> Control {
+    let policy = Policy::default();
+    let second = std::time::Duration::from_secs(1);
+    let settings = WatchSettings::new(second, second * 2, policy);
     let database = Database::open(folder).unwrap();
     let clock = Arc::new(MovedClock::at(62 * LANE_US));
     Control::new(database, Arc::new(lanes), clock, &settings)
@@ -110,6 +121,51 @@ fn drifting(lane: i64, since: i64) -> VerdictRow {
         reference: None,
         evidence: "{}".to_owned(),
     }
+}
+
+/// Six devices at one site, each of which sends a record a lane.
+struct OfDevices(ScriptedLanes);
+
+#[async_trait::async_trait]
+impl LaneSource for OfDevices {
+    async fn lanes(&self, asked: Asked<'_>) -> Result<SeriesLanes, LanesError> {
+        self.0.lanes(asked).await
+    }
+
+    async fn parts(&self, asked: AskedParts<'_>) -> Result<SeriesParts, LanesError> {
+        let mut summary = ExponentialHistogram::new(4);
+        let lanes = (asked.span.to_us - asked.span.from_us) / LANE_US;
+        (0..lanes).for_each(|_| assert!(summary.record(0.5)));
+        let of = |device: u32| Part {
+            device: device.to_string(),
+            site: "bern".to_owned(),
+            end_us: asked.span.to_us,
+            summary: Summary::Histogram(summary.clone()),
+        };
+        Ok([(key("kiosk"), (0..6).map(of).collect())].into())
+    }
+}
+
+#[tokio::test]
+async fn what_devices_did_in_lanes_of_an_incident_enters_no_reference_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = control_of(folder.path(), OfDevices(quiet()));
+    let told = [drifting(20, 14), drifting(21, 14)];
+    let work = move |t: &Transaction<'_>| told.iter().try_for_each(|row| verdicts::insert(t, row));
+    control.database.transact(work).await.unwrap();
+    let mut at_sites = vec![];
+    for include_incidents in [false, true] {
+        let request = CreateRequest {
+            device_class: Some("kiosk".to_owned()),
+            include_incidents,
+            ..span("tiny", 0, 50)
+        };
+        let made = control.create(&request, "admin").await.unwrap();
+        let hash = &made.references[0].hash;
+        let reference = control.references().find(hash).await.unwrap().unwrap();
+        at_sites.push(reference.sites()[0].counted.count);
+    }
+    assert_eq!(at_sites, [6 * (50 - 7), 6 * 50]);
 }
 
 #[tokio::test]
@@ -350,6 +406,16 @@ async fn a_reference_in_force_that_cannot_be_read_is_named_and_not_left_out() {
             "{error}"
         );
     }
+    let later = |t: &Transaction<'_>| {
+        Ok(t.execute(
+            "UPDATE kept_references SET contract = 7 WHERE body = x'07'",
+            (),
+        )?)
+    };
+    assert_eq!(control.database.transact(later).await.unwrap(), 1);
+    let error = kept.in_force().await.unwrap_err().to_string();
+    let says = format!("the reference {hash} is of another contract version; make one");
+    assert!(error.starts_with(&says), "{error}");
     control.create(&span("tiny", 0, 50), "admin").await.unwrap();
     assert_eq!(kept.in_force().await.unwrap().len(), 2, "the new one helps");
 }

@@ -18,6 +18,7 @@ use fathomline_wire::CONTRACT_VERSION;
 
 use super::{
     evidence::{Evidence, ReferenceSpan, borrowed},
+    incident::Incidents,
     lanes::SeriesLanes,
     plan::{Parent, Plan, Unwatched, Watched},
     together::Together,
@@ -83,6 +84,7 @@ pub(super) fn judge(
         telling,
         known,
         together: Together::default(),
+        incidents: Incidents::default(),
         judged: Judged::default(),
     };
     let filled = with_silence(&judging.plan.watched, lanes);
@@ -156,6 +158,7 @@ struct Judging<'a> {
     telling: Telling<'a>,
     known: &'a Known,
     together: Together,
+    incidents: Incidents,
     judged: Judged,
 }
 
@@ -189,6 +192,10 @@ impl Judging<'_> {
         self.alert(key, series, &verdict, (revision, breakdown))?;
         let withheld = self.telling.withheld(&key.metric, lane.devices);
         let told = withheld.is_none();
+        if verdict.state == VerdictState::Drifting && !self.telling.past {
+            let breakdown = breakdown.filter(|_| told);
+            self.incidents.hear(key, verdict.end_us, breakdown);
+        }
         let distances = || Distances::of(&watched.reference, lane, verdict.effective_count);
         let evidence = Evidence {
             leading: verdict.leading.as_ref().filter(|_| told),
@@ -377,6 +384,7 @@ impl Judging<'_> {
     fn end(mut self, policy: &str) -> Result<Judged, JudgeError> {
         if !self.telling.past {
             self.name_neighbours()?;
+            self.incidents.tell(&mut self.judged.events)?;
         }
         for (series, watched) in self.plan.watched {
             self.judged.checkpoints.push(Checkpoint {

@@ -1,5 +1,8 @@
 //! What drifts: every judged series, worst first. In: the verdicts in force at the end of the span,
-//! and filters. Out: a table whose lines link to the series.
+//! and filters. Out: a table whose lines link to the series, and what those that drift together are
+//! made of.
+
+mod together;
 
 use std::collections::BTreeSet;
 
@@ -7,6 +10,7 @@ use askama::Template;
 use axum::{extract::State, response::Html};
 use fathomline_queries::{rows::VerdictRow, verdict};
 
+use self::together::Together;
 use super::{
     Shell,
     evidence::{self, Evidence},
@@ -33,6 +37,7 @@ struct DriftPage {
     lines: Vec<SeriesLine>,
     /// How many there are without filters.
     all: usize,
+    incidents: Vec<Together>,
 }
 
 /// An entry of a filter.
@@ -89,6 +94,7 @@ fn page(visit: &Visit, verdicts: &[VerdictRow]) -> DriftPage {
             row.metric.clone(),
         )
     });
+    let incidents = together::of(&shown);
     DriftPage {
         classes: choices(
             verdicts.iter().map(|row| &*row.device_class),
@@ -108,6 +114,7 @@ fn page(visit: &Visit, verdicts: &[VerdictRow]) -> DriftPage {
         clear_link: url.unfiltered().link("/drift"),
         lines: shown.into_iter().map(|row| line(row, visit)).collect(),
         all: verdicts.len(),
+        incidents,
         shell: Shell::new(visit, "Drift", "drift", "/drift"),
     }
 }

@@ -12,7 +12,7 @@ use axum::{
     response::Html,
 };
 use fathomline_queries::{
-    drift::Reference,
+    drift::{Breakdown, Reference},
     event, published,
     rows::VerdictRow,
     series::{self, Series, SeriesSpan, Span, TrendPoint},
@@ -65,8 +65,12 @@ struct SeriesPage {
     score: Option<Timeline>,
     trend: Option<Timeline>,
     distances: Vec<Fact>,
-    /// What a drift is made of.
+    /// What a drift, or what somebody asked for, is made of.
     apart: Option<Apart>,
+    /// Why what somebody asked for is not told.
+    apart_refused: Option<String>,
+    /// Where to ask for the last lanes, if there is anything to hold them against.
+    apart_link: Option<String>,
     quality: Option<Quality>,
     history: Vec<HistoryLine>,
     happened: Vec<Happened>,
@@ -110,6 +114,8 @@ struct Found {
     current: Option<SeriesSpan>,
     trend: Vec<TrendPoint>,
     quality: Option<Quality>,
+    /// What somebody asked for, or why it is not told.
+    apart: Option<Result<Breakdown, String>>,
 }
 
 pub(crate) async fn show(
@@ -151,13 +157,19 @@ async fn found(
     let step_us = step(visit.span);
     // Feedback is asked for where there is a drift to show it beside.
     let drifted = reference.as_ref().filter(|_| verdict.since.is_some());
+    let evidence = Evidence::of(&verdict);
+    let asked = reference.as_ref().filter(|_| visit.url.apart.is_some());
+    let apart = match asked {
+        Some(reference) => Some(take_apart(dashboard, reference, &verdict, &evidence).await?),
+        None => None,
+    };
     let (current, trend, quality) = tokio::try_join!(
         series::span(engine, &key, current_span),
         series::trend(engine, &key, visit.span, step_us),
         quality::of(engine, &key, drifted, current_span),
     )?;
     Ok(Found {
-        evidence: Evidence::of(&verdict),
+        evidence,
         verdict,
         history,
         reference,
@@ -165,7 +177,24 @@ async fn found(
         current,
         trend,
         quality,
+        apart,
     })
+}
+
+/// The last lanes, by the stream that leads.
+async fn take_apart(
+    dashboard: &Dashboard,
+    reference: &Reference,
+    verdict: &VerdictRow,
+    evidence: &Evidence,
+) -> Result<Result<Breakdown, String>, Failure> {
+    let leading = evidence.leading.as_ref().map(|leading| &leading.stream);
+    let mut streams = reference.streams().iter().map(|(stream, _)| stream);
+    let stream = streams.position(|stream| Some(&stream.to_string()) == leading);
+    let apart = dashboard
+        .control
+        .take_apart(reference, verdict.time, stream);
+    Ok(apart.await?)
 }
 
 fn series_of(verdict: &VerdictRow) -> Series {
@@ -206,6 +235,11 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
     let signal = names::signal(&found.verdict.metric);
     let title = format!("{signal} on {}", found.verdict.device_class);
     let overlay = charts::overlay_of(&found);
+    let (asked, refused) = match &found.apart {
+        Some(Ok(asked)) => (Some(asked), None),
+        Some(Err(why)) => (None, Some(why.clone())),
+        None => (None, None),
+    };
     SeriesPage {
         shell: Shell::new(visit, title, "drift", &format!("/drift/{id}")),
         badge: Badge { state },
@@ -232,7 +266,12 @@ fn page(visit: &Visit, id: &str, found: Found, happened: Vec<Happened>) -> Serie
         score: charts::score_of(&found, visit),
         trend: charts::trend_of(&found, visit),
         distances: distances(&found.evidence),
-        apart: found.evidence.breakdown.as_ref().map(Apart::of),
+        apart: asked.or(found.evidence.breakdown.as_ref()).map(Apart::of),
+        apart_refused: refused,
+        apart_link: found
+            .reference
+            .as_ref()
+            .map(|_| visit.url.apart().link(&format!("/drift/{id}"))),
         quality: found.quality,
         history: history(&found.history, visit, id),
         happened,

@@ -16,6 +16,8 @@ pub(crate) struct UrlState {
     pub(crate) class: Option<String>,
     /// Only series in this state.
     pub(crate) state: Option<String>,
+    /// Take the last lanes of a series apart.
+    pub(crate) apart: Option<String>,
     /// Reload by itself after so many seconds.
     pub(crate) refresh: Option<u32>,
 }
@@ -29,6 +31,7 @@ pub(crate) fn without_blanks(url: UrlState) -> UrlState {
         model: given(url.model),
         class: given(url.class),
         state: given(url.state),
+        apart: given(url.apart),
         refresh: url.refresh.filter(|seconds| *seconds > 0),
     }
 }
@@ -43,6 +46,7 @@ impl UrlState {
             ("model", &self.model),
             ("class", &self.class),
             ("state", &self.state),
+            ("apart", &self.apart),
             ("refresh", &refresh),
         ];
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -89,6 +93,15 @@ impl UrlState {
             model: None,
             class: None,
             state: None,
+            apart: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same look, with the last lanes of the series taken apart.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            apart: Some("now".to_owned()),
             ..self.clone()
         }
     }

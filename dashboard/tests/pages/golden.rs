@@ -19,7 +19,7 @@ use fathomline_dashboard::{
     RetrainingRequest, deliveries::Deliveries, router as pages,
 };
 use fathomline_queries::{
-    drift::{Lane, Policy, Reference, SeriesKey, Summary},
+    drift::{BinPart, Breakdown, Lane, Policy, Reference, SeriesKey, SitePart, Summary},
     engine::{Engine, EngineLimits},
     gate::{Answer, KeptRollout, RunningVersion},
     lake::Lake,
@@ -37,6 +37,7 @@ use crate::{asked, told};
 /// Ids of the judged series.
 pub(crate) const SURPRISAL: &str = "00000000000000aa";
 pub(crate) const FEEDBACK: &str = "00000000000000bb";
+const ENTROPY: &str = "00000000000000cc";
 
 const SECOND_US: i64 = 1_000_000;
 const LANE_US: i64 = 5 * SECOND_US;
@@ -97,6 +98,19 @@ impl Control for Collector {
         Ok(all.into_iter().find(|reference| reference.hash() == hash))
     }
 
+    async fn take_apart(
+        &self,
+        _: &Reference,
+        until_us: i64,
+        stream: Option<usize>,
+    ) -> Result<Result<Breakdown, String>, ControlError> {
+        assert!(
+            stream.is_some(),
+            "the stream that leads is one of the reference's"
+        );
+        Ok(Ok(apart(until_us - 2 * LANE_US, until_us)))
+    }
+
     async fn references(&self) -> Result<Vec<KeptReference>, ControlError> {
         Ok(kept())
     }
@@ -146,6 +160,34 @@ impl Control for Collector {
 
     async fn gate(&self, rollout: &KeptRollout) -> Result<Result<Answer, String>, ControlError> {
         Ok(rollout::answer(rollout, END_US))
+    }
+}
+
+/// What somebody asks for: two sites, one of which moved.
+fn apart(start_us: i64, end_us: i64) -> Breakdown {
+    let site = |site: &str, part| SitePart {
+        site: site.to_owned(),
+        devices: 6,
+        reference_share: 0.5,
+        share: 0.5,
+        part,
+    };
+    Breakdown {
+        start_us,
+        end_us,
+        count: 2_880,
+        devices: 12,
+        mix: None,
+        psi_debiased: Some(0.03),
+        interval: Some((0.01, 0.06)),
+        resamples: 12,
+        sites: vec![site("oslo", 0.025), site("bern", 0.005)],
+        bins: vec![BinPart {
+            bin: "above 0.1250".to_owned(),
+            reference_share: 0.1,
+            share: 0.14,
+            part: 0.03,
+        }],
     }
 }
 
@@ -372,7 +414,14 @@ fn verdicts() -> Vec<VerdictRow> {
         evidence: r#"{"shortfall":"no reference: freeze one with POST /api/v1/references"}"#.into(),
         ..verdict(FEEDBACK, LANES, names::FEEDBACK)
     };
-    judged.chain([unjudged]).collect()
+    let beside = VerdictRow {
+        state: "drifting".into(),
+        score: Some(21.0),
+        since: Some(lane_end(SHIFTED_FROM + 2)),
+        device_class: "panel".into(),
+        ..verdict(ENTROPY, LANES, names::OUTPUT_ENTROPY)
+    };
+    judged.chain([unjudged, beside]).collect()
 }
 
 fn verdict(series: &str, lane: i64, metric: &str) -> VerdictRow {
@@ -396,7 +445,7 @@ fn verdict(series: &str, lane: i64, metric: &str) -> VerdictRow {
                 "change": 0.425, "within": 0.4, "composition": 0.025, "covered": 0.9, "new": 1,
                 "gone": 0, "allowed": 0.04,
             },
-            "psi_debiased": 0.52, "interval": [0.31, 0.74], "resamples": 400,
+            "psi_debiased": 0.52, "interval": [0.31, 0.74], "resamples": 12,
             "sites": [
                 { "site": "bern", "devices": 7, "reference_share": 0.5, "share": 0.55, "part": 0.42 },
                 { "site": "*", "devices": 5, "reference_share": 0.5, "share": 0.45, "part": 0.1 },

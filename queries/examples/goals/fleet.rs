@@ -257,7 +257,7 @@ fn write_raw(folder: &Path, name: &str, values: usize, moved: f64) -> Result<()>
     Ok(())
 }
 
-async fn delta_table(folder: &Path, table: Table) -> Result<DeltaTable> {
+pub(crate) async fn delta_table(folder: &Path, table: Table) -> Result<DeltaTable> {
     let path = folder.join("tables").join(table.name());
     std::fs::create_dir_all(&path)?;
     let url = ensure_table_uri(path.to_string_lossy())?;
@@ -269,7 +269,7 @@ async fn delta_table(folder: &Path, table: Table) -> Result<DeltaTable> {
 }
 
 /// The encodings of the collector's `store/layout.rs`.
-fn properties() -> Result<WriterProperties> {
+pub(crate) fn properties() -> Result<WriterProperties> {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(ROW_GROUP));
@@ -295,13 +295,13 @@ fn properties() -> Result<WriterProperties> {
 }
 
 /// About normal: the sum of four uniform numbers, to mean 0 and deviation 1.
-fn normal(seed: u64) -> f64 {
+pub(crate) fn normal(seed: u64) -> f64 {
     let uniform = |part: u64| (mix(seed.wrapping_add(part)) >> 11) as f64 / (1_u64 << 53) as f64;
     ((0..4).map(uniform).sum::<f64>() - 2.0) * 1.732_050_8
 }
 
 /// The finaliser of splitmix64.
-fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

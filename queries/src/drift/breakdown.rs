@@ -7,7 +7,7 @@
 //! both are composition. Where the sites that are in both held less than half of the reference,
 //! it does not speak of this fleet, and nothing is decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use fathomline_wire::histogram::lower_bound;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::{
     Bins, Part, Reference, Site,
     lane::middle,
     parts::{self, Counted, Member, OTHER_SITES},
-    resampling::{self, Seed},
+    resampling,
 };
 use crate::stats::{Expectation, PsiPart, psi_expected_without_drift, psi_parts};
 
@@ -43,7 +43,7 @@ pub struct Breakdown {
     pub psi_debiased: Option<f64>,
     /// From and to where it lies with 95 % certainty, by resampling devices; none of few.
     pub interval: Option<(f64, f64)>,
-    /// Devices were drawn so many times.
+    /// So often a device was left out.
     pub resamples: u32,
     /// What each site adds to the distance; they add up to it. The largest first.
     pub sites: Vec<SitePart>,
@@ -138,27 +138,18 @@ impl Breakdown {
     /// `min_devices` devices, whatever the reference tells apart.
     pub fn of(reference: &Reference, parts: &[Part], window: Window) -> Option<Self> {
         let members = parts::members(reference, parts);
-        let mut devices: BTreeMap<&str, Counted> = BTreeMap::new();
-        for member in &members {
-            let device = devices.entry(&member.device).or_default();
-            device.add(&member.counted);
-        }
-        let devices: Vec<Counted> = devices.into_values().collect();
-        let whole = sum(devices.iter());
+        let devices: BTreeSet<&str> = members.iter().map(|of| of.device.as_str()).collect();
+        let devices = devices.len() as u64;
+        let whole = sum(members.iter().map(|member| &member.counted));
         if whole.count == 0 {
             return None;
         }
         let was = parts::binned(reference, reference.summary());
         let effective = effective(reference, &window, whole.count);
         let distance = Distance::of(&was, &whole.bins, effective);
-        let enough = devices.len() as u64 >= window.min_devices.max(resampling::DEVICES_MIN);
-        let seed = Seed {
-            reference: reference.hash(),
-            start_us: window.start_us,
-            end_us: window.end_us,
-        };
-        let drawn = distance.as_ref().filter(|_| enough);
-        let interval = drawn.map(|_| resampling::interval(&was, &devices, &seed));
+        let enough = devices >= window.min_devices.max(resampling::DEVICES_MIN);
+        let sure = distance.as_ref().filter(|_| enough);
+        let interval = sure.and_then(|_| resampling::interval(&was, &resampling::strata(&members)));
         let sites = distance
             .as_ref()
             .map(|distance| distance.sites(reference, &members, &was));
@@ -170,11 +161,11 @@ impl Breakdown {
             start_us: window.start_us,
             end_us: window.end_us,
             count: whole.count,
-            devices: devices.len() as u64,
+            devices,
             mix: stream.and_then(|stream| Mix::of(reference, &members, &window, stream)),
             psi_debiased: distance.as_ref().map(Distance::value),
             interval,
-            resamples: interval.map_or(0, |_| resampling::RESAMPLES),
+            resamples: interval.map_or(0, |_| u32::try_from(devices).unwrap_or(u32::MAX)),
             sites: told(sites.unwrap_or_default(), window.min_devices),
             bins: bins.unwrap_or_default(),
         })

@@ -1,5 +1,5 @@
 //! What each device did: the parts that a series' lanes are merged from. Read when a reference is
-//! made and when a series is about to page, never lane by lane.
+//! made, when a series is about to page and when somebody asks, never lane by lane.
 //!
 //! In: parts in any order. Out: counts of the reference's streams and bins, by device and by site,
 //! in an order of their own.
@@ -68,26 +68,22 @@ impl Counted {
         events / self.count.max(1) as f64
     }
 
+    /// Where one of both has no bins, there are none.
     pub(super) fn add(&mut self, other: &Self) {
-        self.add_times(other, 1);
-    }
-
-    /// Adds the other so many times. Where one of both has no bins, there are none.
-    pub(super) fn add_times(&mut self, other: &Self, times: u64) {
         let first = self.events.is_empty();
-        self.count += times * other.count;
+        self.count += other.count;
         if first {
             self.events = vec![0.0; other.events.len()];
             self.bins = vec![0; other.bins.len()];
         }
         for (sum, events) in self.events.iter_mut().zip(&other.events) {
-            *sum += times as f64 * events;
+            *sum += events;
         }
         if self.bins.len() != other.bins.len() {
             self.bins.clear();
         }
         for (sum, count) in self.bins.iter_mut().zip(&other.bins) {
-            *sum += times * count;
+            *sum += count;
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Option<ExponentialHistogram> {
         positive,
         negative,
     };
-    ExponentialHistogram::from_parts(parts).ok()
+    ExponentialHistogram::from_merged(parts).ok()
 }
 
 /// Reads bytes one after another into the same two lists of counts.
@@ -190,6 +190,19 @@ mod tests {
             let read = unpack(&pack(&histogram)).unwrap();
             prop_assert!(read.agrees_with(&histogram));
             prop_assert_eq!((read.min, read.max), (histogram.min, histogram.max));
+        }
+
+        #[test]
+        fn what_was_merged_comes_back_however_much_it_counts(
+            counts in prop::collection::vec(0u64..1 << 56, 1..30),
+            offset in -20_000i32..20_000,
+        ) {
+            let count = counts.iter().sum();
+            let positive = Buckets { offset, counts };
+            let parts = Parts { scale: 4, count, positive, ..Parts::default() };
+            let merged = ExponentialHistogram::from_merged(parts).unwrap();
+            let read = unpack(&pack(&merged)).unwrap();
+            prop_assert_eq!(read, merged);
         }
 
         #[test]

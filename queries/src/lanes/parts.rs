@@ -1,6 +1,6 @@
 //! What each device did: the parts that the lanes of a series are merged from, with their sites.
-//! Asked for when a reference is made and when a series is about to page, never lane by lane: what
-//! it costs grows with devices.
+//! Asked for when a reference is made, when a series is about to page and when somebody asks, never
+//! lane by lane: what it costs grows with devices.
 //!
 //! In: a span, metrics and models. Out: the parts of each series, in an order of their own.
 

@@ -31,12 +31,21 @@ pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
 
 /// The same, bin by bin.
 pub fn psi_parts(reference: &[u64], current: &[u64]) -> Vec<PsiPart> {
-    let smooth = |counts: &[u64]| -> Vec<f64> {
-        let total = sum(counts) + 0.5 * counts.len() as f64;
-        counts
-            .iter()
-            .map(|count| (*count as f64 + 0.5) / total)
-            .collect()
+    let weights = |counts: &[u64]| counts.iter().map(|count| *count as f64).collect::<Vec<_>>();
+    psi_parts_of(&weights(reference), &weights(current))
+}
+
+/// The same of records that count for more or less than one.
+pub(crate) fn psi_of(reference: &[f64], current: &[f64]) -> f64 {
+    let parts = psi_parts_of(reference, current);
+    parts.iter().map(PsiPart::part).sum()
+}
+
+fn psi_parts_of(reference: &[f64], current: &[f64]) -> Vec<PsiPart> {
+    let smooth = |weights: &[f64]| -> Vec<f64> {
+        let total = weights.iter().sum::<f64>() + 0.5 * weights.len() as f64;
+        let smoothed = weights.iter().map(|weight| (weight + 0.5) / total);
+        smoothed.collect()
     };
     let pairs = smooth(reference).into_iter().zip(smooth(current));
     let part = |(reference_share, share): (f64, f64)| PsiPart {

@@ -4,7 +4,7 @@
 use libm::sqrt;
 
 /// The 97.5 % point of the normal distribution.
-pub(crate) const NORMAL: f64 = 1.959_963_984_540_054;
+const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// A share of so many independent observations, which need be no whole number.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,7 +9,8 @@ use super::{
     index::{bucket_index, lower_bound},
 };
 use crate::limits::{
-    HISTOGRAM_BUCKETS_ACCEPTED_MAX, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_SCALES, POINT_COUNT_MAX,
+    HISTOGRAM_BUCKETS_ACCEPTED_MAX, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_SCALES, INTEGER_MAX,
+    POINT_COUNT_MAX,
 };
 
 /// Dense counts of consecutive buckets on one side of zero.
@@ -147,6 +148,18 @@ impl ExponentialHistogram {
     /// # Errors
     /// When the scale is unusable, counts disagree or overflow, or a number is not finite.
     pub fn from_parts(parts: Parts) -> Result<Self, HistogramError> {
+        Self::of_at_most(POINT_COUNT_MAX, parts)
+    }
+
+    /// The same of what was merged: many points may count more than one may.
+    ///
+    /// # Errors
+    /// As [`Self::from_parts`], but that counts may be as large as 63 bits hold.
+    pub fn from_merged(parts: Parts) -> Result<Self, HistogramError> {
+        Self::of_at_most(INTEGER_MAX, parts)
+    }
+
+    fn of_at_most(count_max: u64, parts: Parts) -> Result<Self, HistogramError> {
         if !HISTOGRAM_SCALES.contains(&parts.scale) {
             return Err(HistogramError::Scale(parts.scale));
         }
@@ -156,7 +169,7 @@ impl ExponentialHistogram {
         if buckets > HISTOGRAM_BUCKETS_ACCEPTED_MAX || !reachable {
             return Err(HistogramError::Buckets(buckets));
         }
-        check_counts(&parts)?;
+        check_counts(&parts, count_max)?;
         Ok(Self {
             scale: parts.scale,
             zero_threshold: parts.zero_threshold,
@@ -440,10 +453,10 @@ fn check_finite(parts: &Parts) -> Result<(), HistogramError> {
     Ok(())
 }
 
-fn check_counts(parts: &Parts) -> Result<(), HistogramError> {
+fn check_counts(parts: &Parts, count_max: u64) -> Result<(), HistogramError> {
     let mut all = parts.positive.counts.iter().chain(&parts.negative.counts);
     let found = all.try_fold(parts.zero_count, |sum, count| sum.checked_add(*count));
-    let found = found.filter(|sum| *sum <= POINT_COUNT_MAX);
+    let found = found.filter(|sum| *sum <= count_max);
     if found == Some(parts.count) {
         Ok(())
     } else {

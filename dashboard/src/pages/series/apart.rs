@@ -91,7 +91,7 @@ fn note(breakdown: &Breakdown) -> String {
         match breakdown.interval {
             Some((low, high)) => {
                 note += &format!(
-                    ", with 95 % certainty {} to {} by drawing the devices {} times.",
+                    ", with 95 % certainty {} to {} by leaving out each of {} devices.",
                     units::significant(low),
                     units::significant(high),
                     breakdown.resamples

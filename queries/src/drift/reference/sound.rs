@@ -66,7 +66,7 @@ impl Reference {
                     positive: histogram.positive.clone(),
                     negative: histogram.negative.clone(),
                 };
-                let checked = ExponentialHistogram::from_parts(parts);
+                let checked = ExponentialHistogram::from_merged(parts);
                 let checked = checked.map_err(|error| format!("its histogram: {error}"))?;
                 Some(checked.count)
             }
