@@ -313,7 +313,9 @@ fn nothing_told_is_lost_or_told_under_two_ids_whoever_is_killed() {
         vec!["\"200ms\""; 400].join(", ")
     );
     let mut house = house_with(&sink.config_with(&retry));
+    // Of a service each: what drifts together in one would be one page.
     let fleets = CLASSES.map(|class| Fleet {
+        service: class,
         class,
         ..Fleet::ending_now("kiosk", QUIET + JUDGED, seed).of(3)
     });

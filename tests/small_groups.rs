@@ -23,11 +23,14 @@ use crate::{
 const MARKS: [f64; 2] = [7777.25, 97_777.25];
 
 /// What the doors answer: paths that people and programs read.
-const READ: [&str; 23] = [
+const READ: [&str; 26] = [
     "/",
     "/energy",
     "/drift",
     "/drift/{series}",
+    "/alerts",
+    "/api/v1/alerts",
+    "/api/v1/silences",
     "/references",
     "/rollouts",
     "/api/v1/references",
@@ -50,13 +53,15 @@ const READ: [&str; 23] = [
 ];
 
 /// Asked with SQL, for operators, or without anything to tell of devices.
-const OTHERWISE: [&str; 15] = [
+const OTHERWISE: [&str; 17] = [
     "/api/v1/sql",
     "/api/v1/devices/erase",
     "/api/v1/references/import",
     "/api/v1/references/{name}/pin",
     "/api/v1/references/{name}/retire",
     "/api/v1/rollouts/{id}/finish",
+    "/api/v1/alerts/{id}/acknowledge",
+    "/api/v1/silences/{id}/end",
     "/deliveries/{id}/replay",
     "/deliveries/endpoints/{name}/enable",
     "/api/v1/deliveries/{id}/replay",
@@ -296,6 +301,7 @@ fn every_door_is_on_the_list() {
     let mut doors = vec![];
     for file in [
         "collector/src/api.rs",
+        "collector/src/api/alerts.rs",
         "collector/src/api/deliveries.rs",
         "collector/src/api/gate.rs",
         "collector/src/api/references.rs",

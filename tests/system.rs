@@ -10,6 +10,7 @@ mod harness;
 // The product.
 mod access;
 mod alertmanager;
+mod alerts;
 mod bad_input;
 mod bridge;
 mod buckets;

@@ -6,7 +6,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`state`] | when a change of state is worth an event (pure) |
+//! | [`state`] | pending, firing, resolved: the alert of one series (pure) |
+//! | [`rules`] | by which rule the alert of each signal fires (pure) |
+//! | [`incident`] | alerts that are one, and who is told of them (pure) |
+//! | [`mute`] | silences and maintenance (pure) |
+//! | [`silence`] | silences as people ask for them (pure) |
+//! | [`precision`] | how often pages were worth it, and what to change (pure) |
+//! | [`pager`] | turns of alerts become incidents and letters |
+//! | [`duty`] | what operators see of incidents, and do about them |
 //! | [`story`] | the event's body, and its id (pure) |
 //! | [`recipients`] | who asked for which events (pure) |
 //! | [`outbox`] | what is due, what becomes of it |
@@ -22,14 +29,21 @@
 
 pub(crate) mod address;
 pub(crate) mod desk;
+pub(crate) mod duty;
 pub(crate) mod endpoint;
 pub(crate) mod fit;
+pub(crate) mod incident;
 pub(crate) mod kept_file;
+pub(crate) mod mute;
 pub(crate) mod outbox;
+pub(crate) mod pager;
+pub(crate) mod precision;
 pub(crate) mod recipients;
+pub(crate) mod rules;
 pub(crate) mod sender;
 pub(crate) mod shape;
 pub(crate) mod signature;
+pub(crate) mod silence;
 pub(crate) mod state;
 pub(crate) mod story;
 pub(crate) mod trial;
@@ -48,8 +62,11 @@ use crate::{
 };
 use desk::Known;
 use endpoint::Endpoint;
+use mute::Maintenance;
 use outbox::Outbox;
+use pager::Pager;
 use recipients::Recipients;
+use rules::Rules;
 use sender::Sender;
 
 /// Without a wake-up an endpoint looks for due retries this often.
@@ -62,6 +79,10 @@ const RETRY: [u64; 10] = [
 /// Section `alert` of the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct AlertSettings {
+    /// When alerts fire and are over.
+    pub(crate) rules: Arc<Rules>,
+    /// When what happens is planned.
+    pub(crate) maintenance: Arc<[Maintenance]>,
     /// Whom to tell.
     pub(crate) endpoints: Vec<Endpoint>,
     /// Whether endpoints may be on loopback or private addresses.
@@ -75,6 +96,8 @@ pub(crate) struct AlertSettings {
 impl Default for AlertSettings {
     fn default() -> Self {
         Self {
+            rules: Arc::default(),
+            maintenance: Arc::new([]),
             endpoints: Vec::new(),
             allow_internal: false,
             retry: RETRY.map(Duration::from_secs).to_vec(),
@@ -106,7 +129,7 @@ pub(crate) enum AlertError {
 /// The endpoints, ready to be told.
 pub(crate) struct Alerts {
     outboxes: Vec<Outbox>,
-    recipients: Recipients,
+    pager: Pager,
     known: Arc<[Known]>,
     database: Database,
 }
@@ -145,15 +168,19 @@ impl Alerts {
         let recipients = settings.endpoints.iter().map(Endpoint::recipient);
         Ok(Self {
             outboxes,
-            recipients: Recipients::new(recipients.collect()),
+            pager: Pager {
+                recipients: Recipients::new(recipients.collect()),
+                rules: Arc::clone(&settings.rules),
+                maintenance: Arc::clone(&settings.maintenance),
+            },
             known: known.into(),
             database: database.clone(),
         })
     }
 
-    /// Who is told of what: whoever makes events asks it for whom to put letters.
-    pub(crate) fn recipients(&self) -> Recipients {
-        self.recipients.clone()
+    /// Tells what alerts do, and knows for whoever makes events whom to put letters for.
+    pub(crate) fn pager(&self) -> Pager {
+        self.pager.clone()
     }
 
     /// What is configured, for those who look.

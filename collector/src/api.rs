@@ -4,6 +4,7 @@
 //! [`Refusal`]. Every route asks `access` for a role first. Never: decisions; those are made in
 //! `control`, `watch` and `alert`.
 
+mod alerts;
 mod deliveries;
 mod gate;
 mod references;
@@ -33,7 +34,7 @@ use crate::{
         Access, Role,
         credentials::{self, CredentialError},
     },
-    alert::desk::Desk,
+    alert::{desk::Desk, duty::Duty},
     clock::{Clock as _, SystemClock},
     control::{Control, References},
     database::{
@@ -59,6 +60,7 @@ pub(crate) struct ApiState {
     pub(crate) control: Arc<Control>,
     pub(crate) references: References,
     pub(crate) desk: Desk,
+    pub(crate) duty: Duty,
     pub(crate) retraining: Retraining,
     pub(crate) rollouts: Rollouts,
     pub(crate) database: Database,
@@ -72,6 +74,7 @@ pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/v1/sql", post(sql::answer))
         .merge(references::router())
+        .merge(alerts::router())
         .merge(deliveries::router())
         .merge(retraining::router())
         .merge(gate::router())

@@ -1,5 +1,6 @@
 //! The command line. In: arguments. Out: an exit code: 0 yes, 1 no, 2 error, 3 undecided.
 
+mod alert;
 mod asking;
 mod backtest;
 mod device;
@@ -49,6 +50,12 @@ enum Command {
     /// Make, show, pin, compare and retire what series are held against.
     #[command(subcommand)]
     Reference(reference::Reference),
+    /// Look at incidents, and say what they were worth.
+    #[command(subcommand)]
+    Alert(alert::Alert),
+    /// Silence alerts for a while.
+    #[command(subcommand)]
+    Silence(alert::Silence),
     /// Try an endpoint, look at deliveries, send them again.
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -65,6 +72,8 @@ impl Cli {
             Command::Token(token) => token.run(),
             Command::Device(device) => device.run(),
             Command::Reference(reference) => reference.run(),
+            Command::Alert(alert) => alert.run(),
+            Command::Silence(silence) => silence.run(),
             Command::Webhook(webhook) => webhook.run(),
         };
         result.unwrap_or_else(|error| {

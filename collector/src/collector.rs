@@ -22,7 +22,12 @@ use crate::{
         limit::{self, Limit},
         origin::{self, HostRules},
     },
-    alert::{Alerts, desk::Desk, signature::SecretError},
+    alert::{
+        Alerts,
+        desk::Desk,
+        duty::{Duty, Standing},
+        signature::SecretError,
+    },
     api::{self, ApiState},
     clock::{Clock, SystemClock},
     config::Config,
@@ -233,9 +238,20 @@ struct Rooms {
     eraser: Eraser,
 }
 
+/// What the configuration says of alerts.
+fn standing(config: &Config) -> Standing {
+    Standing {
+        rules: Arc::clone(&config.alert.rules),
+        maintenance: Arc::clone(&config.alert.maintenance),
+        lane_us: config.watch.cadence.lane_us,
+        false_pages: config.watch.policy.false_pages_per_30_days,
+    }
+}
+
 fn watch_settings(config: &Config, http: SocketAddr) -> WatchSettings {
     WatchSettings {
         dashboard_url: Some(public_url(config, http)),
+        rules: Arc::clone(&config.alert.rules),
         ..config.watch.clone()
     }
 }
@@ -259,7 +275,7 @@ impl Rooms {
         let settings = watch_settings(config, http);
         let (rollouts, lanes, apart) = readers(config, stored, &database, &clock);
         let control = control(&database, &lanes, &clock, &settings);
-        let desk = Desk::new(database.clone(), Arc::clone(&clock), alerts.known());
+        let (desk, duty) = desks(config, &database, &clock, &alerts);
         let wake = Arc::new(Notify::new());
         let retraining = Retraining::new(
             config.retraining.clone(),
@@ -267,8 +283,8 @@ impl Rooms {
             judging(&settings, &lanes),
             (telling(config, &alerts, http), Arc::clone(&wake)),
         )?;
-        let shown = (&desk, &retraining, &rollouts, apart);
-        let pages = pages(&access, &clock, control.references(), shown);
+        let shown = (&desk, &duty, &retraining, &rollouts);
+        let pages = pages(&access, &clock, control.references(), shown, apart);
         let dashboard = dashboard(config, otlp_http, &engine, pages);
         let api = ApiState {
             access: Arc::clone(&access),
@@ -277,6 +293,7 @@ impl Rooms {
             rollouts: rollouts.clone(),
             control: Arc::new(control),
             desk,
+            duty,
             database: database.clone(),
             engine,
             store: opened.health,
@@ -291,7 +308,7 @@ impl Rooms {
             rows: Arc::new(opened.control),
             earliest: opened.earliest,
             clock,
-            recipients: alerts.recipients(),
+            pager: alerts.pager(),
             wake: Arc::clone(&wake),
             observer: observer.clone(),
         });
@@ -321,6 +338,20 @@ async fn open_access(config: &Config, database: &Database) -> Result<Arc<Access>
     Ok(Arc::new(access))
 }
 
+/// Where operators look after deliveries, and after incidents.
+fn desks(
+    config: &Config,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    alerts: &Alerts,
+) -> (Desk, Duty) {
+    let (kept, clock) = (database.clone(), Arc::clone(clock));
+    (
+        Desk::new(kept.clone(), Arc::clone(&clock), alerts.known()),
+        Duty::new(kept, clock, standing(config)),
+    )
+}
+
 /// What the pages read, and whom they ask.
 fn dashboard(
     config: &Config,
@@ -343,13 +374,15 @@ fn pages(
     access: &Arc<Access>,
     clock: &Arc<dyn Clock>,
     references: References,
-    (desk, retraining, rollouts, apart): (&Desk, &Retraining, &Rollouts, TakingApart),
+    (desk, duty, retraining, rollouts): (&Desk, &Duty, &Retraining, &Rollouts),
+    apart: TakingApart,
 ) -> Arc<Pages> {
     Arc::new(Pages {
         access: Arc::clone(access),
         clock: Arc::clone(clock),
         references,
         desk: desk.clone(),
+        duty: duty.clone(),
         retraining: retraining.clone(),
         rollouts: rollouts.clone(),
         apart,
@@ -492,7 +525,7 @@ fn judging(settings: &WatchSettings, lanes: &Arc<dyn LaneSource>) -> Judging {
 
 fn telling(config: &Config, alerts: &Alerts, http: SocketAddr) -> Telling {
     Telling {
-        recipients: alerts.recipients(),
+        pager: alerts.pager(),
         base_url: public_url(config, http),
     }
 }

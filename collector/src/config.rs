@@ -8,6 +8,7 @@ mod alert;
 mod cost;
 mod file;
 mod gate;
+mod maintenance;
 mod retraining;
 
 use std::{

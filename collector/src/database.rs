@@ -4,6 +4,7 @@
 //! durability settings, the schema version and its migrations; the rows themselves are in
 //! `database/`, one file per noun. Never: device rows (they are Delta's), secrets, a clock.
 
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod deliveries;
@@ -15,6 +16,7 @@ pub(crate) mod outbox;
 pub(crate) mod references;
 pub(crate) mod retraining;
 pub(crate) mod rollouts;
+pub(crate) mod silences;
 pub(crate) mod snapshots;
 pub(crate) mod verdicts;
 
@@ -32,7 +34,7 @@ const FILE: &str = "control.sqlite";
 /// Somebody inspecting the file with `sqlite3` may hold it for a moment; longer is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Applied in order; entry `n` brings the schema to version `n + 1`.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../sql/control/0001_control.sql"),
     include_str!("../sql/control/0002_access.sql"),
     include_str!("../sql/control/0003_erasures.sql"),
@@ -41,6 +43,8 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../sql/control/0006_deliveries.sql"),
     include_str!("../sql/control/0007_retraining.sql"),
     include_str!("../sql/control/0008_rollouts.sql"),
+    include_str!("../sql/control/0009_alerts.sql"),
+    include_str!("../sql/control/0010_silences.sql"),
 ];
 /// As many rows as one page of an answer may have.
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;
@@ -247,6 +251,37 @@ mod tests {
             let mode = file.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_told_before_there_were_incidents_is_one_that_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = Connection::open(folder.path().join(FILE)).unwrap();
+        for sql in &MIGRATIONS[..8] {
+            raw.execute_batch(sql).unwrap();
+        }
+        raw.pragma_update(None, "user_version", 8).unwrap();
+        let before = "INSERT INTO verdicts (id, time_us, series, service, device_class, model,
+                version, variant, metric, revision, state, method, count, devices, evidence)
+              VALUES (1, 10, 's', 'a', 'kiosk', 'tiny', '1', 'v', 'm', 0, 'drifting', 'QX', 9, 6, '{}');
+            INSERT INTO current_verdicts VALUES ('s', 1);
+            INSERT INTO alert_states VALUES ('s', 'drifting', 10), ('q', 'steady', 5);
+            INSERT INTO events VALUES (2, 10, 'evt_1', 'fathomline.verdict.changed', 's', '{}');";
+        raw.execute_batch(before).unwrap();
+        drop(raw);
+        let database = Database::open(folder.path()).unwrap();
+        let kept = database.transact(|t| Ok((alerts::live(t, 0)?, alerts::firing(t)?)));
+        let (incidents, firing) = kept.await.unwrap();
+        assert_eq!(firing, [("s".to_owned(), 10)]);
+        let [incident] = incidents.as_slice() else {
+            panic!("{incidents:?}");
+        };
+        assert_eq!(
+            (incident.rule.as_str(), incident.told, incident.pages),
+            ("m", true, 1)
+        );
+        let member = &incident.members["s"];
+        assert_eq!((member.fired_event.as_str(), member.told), ("evt_1", true));
     }
 
     #[test]

@@ -228,6 +228,13 @@ impl Observer {
         self.0.revised.inc_by(verdicts as u64);
     }
 
+    /// So many incidents go on.
+    pub(crate) fn incidents(&self, open: usize) {
+        self.0
+            .incidents
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
     /// One attempt to deliver a webhook ended.
     pub(crate) fn delivered(&self, fate: &'static str) {
         self.0.delivery(fate);

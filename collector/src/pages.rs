@@ -2,14 +2,17 @@
 //! deliveries. In: requests of the dashboard's trait. Out: answers of `clock`, `access` and
 //! `database`. Never: decisions.
 
+mod alerts;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::HeaderMap;
 use fathomline_dashboard::{
-    Act, Citing, Control, ControlError, Done, KeptReference, Refused, RetrainingAct,
-    RetrainingRequest, RetrainingSignal, RetrainingStep,
+    Act, Citing, Control, ControlError, Done, KeptReference, Refused,
+    alerts::{AlertAct, Alerts},
     deliveries::{Answer, Deliveries, Delivery, Endpoint},
+    retraining::{RetrainingAct, RetrainingRequest, RetrainingSignal, RetrainingStep},
 };
 use fathomline_queries::{
     drift::{Breakdown, Reference},
@@ -20,7 +23,10 @@ use fathomline_wire::event::{BriefSignal, Event, EventBody};
 
 use crate::{
     access::{Access, Actor, Role},
-    alert::desk::{Desk, DeskError, EndpointState},
+    alert::{
+        desk::{Desk, DeskError, EndpointState},
+        duty::Duty,
+    },
     api::refusal::Refusal,
     clock::Clock,
     control::{Listed, References},
@@ -36,6 +42,7 @@ pub(crate) struct Pages {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) references: References,
     pub(crate) desk: Desk,
+    pub(crate) duty: Duty,
     pub(crate) retraining: Retraining,
     pub(crate) rollouts: Rollouts,
     pub(crate) apart: TakingApart,
@@ -111,6 +118,17 @@ impl Control for Pages {
         let actor = self.actor(headers, Role::Operator)?;
         let enabled = self.desk.enable(endpoint, &actor.name).await;
         enabled.map(drop).map_err(refused)
+    }
+
+    async fn alerts(&self) -> Result<Alerts, ControlError> {
+        let shown = alerts::shown(&self.duty, PAGE_ROWS).await;
+        shown.map_err(|error| ControlError(error.into()))
+    }
+
+    async fn act_on_alerts(&self, headers: &HeaderMap, act: AlertAct) -> Result<(), Refused> {
+        let actor = self.actor(headers, Role::Operator)?;
+        let acted = alerts::act(&self.duty, act, &actor.name).await;
+        acted.map_err(refused)
     }
 
     async fn retraining(&self) -> Result<Vec<RetrainingRequest>, ControlError> {
@@ -309,6 +327,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             references: References::new(database.clone(), Arc::new(SystemClock)),
             desk: Desk::new(database.clone(), Arc::new(SystemClock), Arc::new([])),
+            duty: Duty::open(folder).unwrap(),
             retraining: retraining::tests::idle(database.clone()),
             rollouts: rollout::tests::empty(database),
             apart: apart(),

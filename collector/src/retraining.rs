@@ -13,9 +13,11 @@
 //! | [`moving`] | it goes on, and others are told |
 //! | [`reporting`] | a trainer's signed report |
 //! | [`proving`] | a new version held against the one that drifted |
+//! | [`closing`] | alerts that such a version ends |
 
 pub(crate) mod asking;
 pub(crate) mod brief;
+mod closing;
 mod moving;
 pub(crate) mod progress;
 mod proving;
@@ -29,7 +31,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     alert::{
-        recipients::Recipients,
+        pager::Pager,
         signature::{SecretError, Secrets},
     },
     clock::Clock,
@@ -120,7 +122,7 @@ pub(crate) enum RetrainingError {
 #[derive(Clone)]
 pub(crate) struct Telling {
     /// Who is told of what.
-    pub(crate) recipients: Recipients,
+    pub(crate) pager: Pager,
     /// Where people and trainers reach it.
     pub(crate) base_url: String,
 }

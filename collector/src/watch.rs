@@ -40,11 +40,12 @@ pub(crate) mod script;
 pub(crate) mod tables;
 mod together;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fathomline_queries::{drift::Policy, published};
 use fathomline_wire::names;
 
+use crate::alert::rules::Rules;
 pub(crate) use run::{Parts, Watcher};
 pub(crate) use schedule::Cadence;
 
@@ -71,6 +72,8 @@ pub(crate) struct WatchSettings {
     pub(crate) policy: Policy,
     /// Devices that a lane needs for its evidence to be told.
     pub(crate) min_devices: u32,
+    /// When alerts fire and are over.
+    pub(crate) rules: Arc<Rules>,
     /// Where people reach the dashboard, for links in events.
     pub(crate) dashboard_url: Option<String>,
 }
@@ -85,6 +88,7 @@ impl WatchSettings {
             metrics: JUDGED_METRICS.map(str::to_owned).to_vec(),
             policy: Policy { lane_us, ..policy },
             min_devices: published::MIN_DEVICES,
+            rules: Arc::default(),
             dashboard_url: None,
         }
     }

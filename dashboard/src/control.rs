@@ -1,8 +1,6 @@
 //! What the pages ask of the collector that serves them. The collector implements it; the pages
 //! know nothing else of it.
 
-mod retraining;
-
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use fathomline_queries::{
@@ -10,9 +8,11 @@ use fathomline_queries::{
     gate::{self, KeptRollout, RunningVersion},
 };
 
-use crate::deliveries::Deliveries;
-
-pub use retraining::{RetrainingAct, RetrainingRequest, RetrainingSignal, RetrainingStep};
+use crate::{
+    alerts::{AlertAct, Alerts},
+    deliveries::Deliveries,
+    retraining::{RetrainingAct, RetrainingRequest},
+};
 
 /// The collector, as the pages see it.
 #[async_trait]
@@ -73,6 +73,18 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// When they may not, or it is not stopped, with what to do.
     async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused>;
+
+    /// Incidents, silences and how rules fared.
+    ///
+    /// # Errors
+    /// When the collector cannot read what it stored.
+    async fn alerts(&self) -> Result<Alerts, ControlError>;
+
+    /// Does what whoever sent these headers wants about them.
+    ///
+    /// # Errors
+    /// When they may not, or it cannot be done; with what to do.
+    async fn act_on_alerts(&self, headers: &HeaderMap, act: AlertAct) -> Result<(), Refused>;
 
     /// Requests to train models again, newest first, as many as a page shows.
     ///

@@ -3,6 +3,7 @@
 //! In: a [`Visit`](crate::visit::Visit). Out: HTML, or a [`failure::Failure`]. A page asks its
 //! questions, puts the answers into words, and renders; it decides nothing.
 
+pub(crate) mod alerts;
 pub(crate) mod deliveries;
 pub(crate) mod drift;
 pub(crate) mod energy;

@@ -47,6 +47,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/drift", get(pages::drift::show))
         .route("/drift/{series}", get(pages::series::show))
         .route("/energy", get(pages::energy::show))
+        .route("/alerts", get(pages::alerts::show).post(pages::alerts::act))
         .route("/references", get(pages::references::show))
         .route("/deliveries", get(pages::deliveries::show))
         .route("/deliveries/{id}/replay", post(pages::deliveries::replay))

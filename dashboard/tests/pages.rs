@@ -6,6 +6,8 @@
 
 #[path = "pages/asked.rs"]
 mod asked;
+#[path = "pages/fired.rs"]
+mod fired;
 #[path = "pages/golden.rs"]
 mod golden;
 #[path = "pages/told.rs"]
@@ -251,19 +253,48 @@ async fn requests_to_train_again_and_what_became_of_them() {
     insta::assert_snapshot!(page("/retraining").await);
 }
 
+/// A form that is sent: where it leads, and what is said.
+async fn fill(path: &str, body: &str) -> (u16, Option<header::HeaderValue>, String) {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    let response = golden::router().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let to = response.headers().get(header::LOCATION).cloned();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, to, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn what_fires_and_what_people_did_about_it() {
+    insta::assert_snapshot!(page("/alerts").await);
+}
+
+#[tokio::test]
+async fn what_a_page_was_worth_and_silences_are_said_by_forms() {
+    let said = "act=acknowledge&incident=inc_1&note=&answer=noise";
+    let named = "act=silence&model=tiny&version=&class=&site=&metric=&lasts=2h&why=a+rollout";
+    for body in [said, named, "act=end&silence=2"] {
+        let (status, to, page) = fill("/alerts", body).await;
+        assert_eq!(status, 303, "{body}: {page}");
+        assert_eq!(to.unwrap().to_str().unwrap(), "/alerts");
+    }
+    let (status, _, page) = fill("/alerts", "act=end&silence=9").await;
+    assert!(status == 404 && page.contains("no silence 9"), "{page}");
+    for malformed in [
+        "",
+        "act=launch",
+        "act=acknowledge",
+        "act=silence&model=tiny",
+    ] {
+        assert_eq!(fill("/alerts", malformed).await.0, 400, "{malformed}");
+    }
+}
+
 #[tokio::test]
 async fn a_button_is_pressed_once_and_a_refusal_says_why() {
-    let press = async |body: &str| {
-        let request = Request::post("/retraining")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Body::from(body.to_owned()))
-            .unwrap();
-        let response = golden::router().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let to = response.headers().get(header::LOCATION).cloned();
-        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, to, String::from_utf8(body.to_vec()).unwrap())
-    };
+    let press = async |body: &str| fill("/retraining", body).await;
     let id = format!("rtr_{}", "0".repeat(32));
     let (status, to, _) = press(&format!("act=approve&id={id}")).await;
     assert_eq!(

@@ -23,6 +23,7 @@ use super::clock::now_us;
 pub(crate) struct Device {
     pub(crate) installation: String,
     pub(crate) boot: String,
+    pub(crate) service: String,
     pub(crate) class: String,
     pub(crate) version: String,
 }
@@ -46,6 +47,7 @@ impl Device {
         Self {
             installation: format!("device-{number}"),
             boot: format!("boot-{number}"),
+            service: "assistant".into(),
             class: "kiosk".into(),
             version: "1".into(),
         }
@@ -137,7 +139,7 @@ impl Device {
 
     pub(crate) fn resource_metrics(&self, metrics: Vec<Metric>) -> ResourceMetrics {
         let attributes = vec![
-            text(names::SERVICE_NAME, "assistant"),
+            text(names::SERVICE_NAME, &self.service),
             text(names::SERVICE_VERSION, "1.4.0"),
             text(names::SERVICE_INSTANCE_ID, &self.boot),
             text(names::DEVICE_ID, &self.installation),

@@ -15,6 +15,7 @@ const RECORDS: u64 = 40;
 /// Devices of one class over a stretch of lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct Fleet {
+    pub(crate) service: &'static str,
     pub(crate) class: &'static str,
     pub(crate) devices: usize,
     /// End of the lane before the first; whole lanes since the epoch.
@@ -41,6 +42,7 @@ impl Fleet {
     pub(crate) fn ending_now(class: &'static str, lanes: i64, seed: u64) -> Self {
         let last = super::clock::now_us() / LANE_US - 1;
         Self {
+            service: "assistant",
             class,
             devices: 6,
             began_us: (last - lanes) * LANE_US,
@@ -78,7 +80,10 @@ impl Fleet {
         let sequence = u64::try_from(lane).expect("lanes are counted from 1");
         (0..self.devices)
             .map(|number| {
-                let device = Device::of_class(number, self.class);
+                let device = Device {
+                    service: self.service.to_owned(),
+                    ..Device::of_class(number, self.class)
+                };
                 device.window(sequence, span, &self.surprisals(number, sequence, factor))
             })
             .collect()

@@ -66,6 +66,9 @@ pub struct VerdictChanged {
     pub previous: String,
     /// Stable identifier of the series.
     pub series: String,
+    /// The incident that it is told as a part of: several alerts of one model are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident_id: Option<String>,
     /// Service whose devices report the series.
     pub service: String,
     /// Model, version and variant that produced the outputs.

@@ -245,7 +245,8 @@ fn is_stopped(
     }
 }
 
-fn note(
+/// Writes who changed what into the audit.
+pub(super) fn note(
     transaction: &Transaction<'_>,
     (actor, time_us): (String, i64),
     action: &'static str,

@@ -67,11 +67,21 @@ impl Recipients {
 
     /// Names of the endpoints that an event of this kind goes to.
     pub(crate) fn of(&self, kind: &str) -> impl Iterator<Item = &str> {
-        let told = self.0.iter().filter(move |recipient| {
+        let told = self.asked(kind);
+        told.map(|recipient| recipient.endpoint.as_str())
+    }
+
+    /// Those of them that mirror every alert and group for themselves.
+    pub(crate) fn mirrors(&self, kind: &str) -> impl Iterator<Item = &str> {
+        let told = self.asked(kind).filter(|recipient| recipient.alerts_only);
+        told.map(|recipient| recipient.endpoint.as_str())
+    }
+
+    fn asked(&self, kind: &str) -> impl Iterator<Item = &Recipient> {
+        self.0.iter().filter(move |recipient| {
             let asked = recipient.events.iter().any(|pattern| pattern.matches(kind));
             asked && (!recipient.alerts_only || is_alert(kind))
-        });
-        told.map(|recipient| recipient.endpoint.as_str())
+        })
     }
 }
 
@@ -106,6 +116,8 @@ mod tests {
         assert_eq!(of("fathomline.verdict.changed"), ["all", "exact", "pager"]);
         assert_eq!(of("fathomline.retraining.requested"), ["all", "trainer"]);
         assert_eq!(of("fathomline.verdict.changed.again"), ["all"]);
+        let mirrors: Vec<&str> = recipients.mirrors("fathomline.verdict.changed").collect();
+        assert_eq!(mirrors, ["pager"]);
     }
 
     #[test]

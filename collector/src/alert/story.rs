@@ -16,7 +16,7 @@ use fathomline_wire::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::state::{AlertState, Change};
+use super::state::Turn;
 use crate::clock::rfc3339;
 
 /// Hexadecimal digits of an event's id: 128 bits of a hash.
@@ -29,7 +29,9 @@ pub(crate) struct Story<'a> {
     pub(crate) key: &'a SeriesKey,
     pub(crate) verdict: &'a Verdict,
     pub(crate) revision: i32,
-    pub(crate) change: Change,
+    pub(crate) turn: Turn,
+    /// What was said of the series before.
+    pub(crate) previous: &'static str,
     /// Why the evidence is not told, if it is not.
     pub(crate) withheld: Option<&'a str>,
     /// What a page is made of, as far as it is told.
@@ -75,14 +77,12 @@ impl Story<'_> {
         let (key, verdict) = (self.key, self.verdict);
         let series = key.id();
         VerdictChanged {
-            state: self.change.to.word().to_owned(),
-            previous: self
-                .change
-                .from
-                .map_or("undecided", AlertState::word)
-                .to_owned(),
+            state: self.turn.verdict().to_owned(),
+            previous: self.previous.to_owned(),
             link: self.dashboard_url.map(|url| link(url, &series)),
             series,
+            // Known once all turns of the tick are.
+            incident_id: None,
             service: key.service.clone(),
             model: key.model.clone(),
             version: key.version.clone(),
@@ -167,7 +167,7 @@ impl Story<'_> {
             leading.current_share * 100.0,
             leading.expected_share * 100.0
         );
-        let drifting = self.change.to == AlertState::Drifting;
+        let drifting = self.turn == Turn::Fires;
         let parts = self
             .breakdown
             .filter(|_| drifting)

@@ -47,6 +47,7 @@ fn state(folder: &std::path::Path) -> ApiState {
             Arc::new(MovedClock::at(60_000_000)),
             Arc::new([]),
         ),
+        duty: Duty::open(folder).unwrap(),
         retraining: idle(database.clone()),
         rollouts: rollout::tests::empty(database.clone()),
         database,
@@ -81,6 +82,8 @@ async fn looking_needs_no_token_and_freezing_does() {
         "/api/v1/references",
         "/api/v1/verdicts",
         "/api/v1/deliveries",
+        "/api/v1/alerts",
+        "/api/v1/silences",
     ] {
         assert_eq!(ask(&router, "GET", path, "", "").await.0, 200, "{path}");
         assert_eq!(
@@ -186,5 +189,40 @@ async fn who_may_look_sees_deliveries_and_only_an_operator_sends_them_again() {
         assert_eq!(ask(&router, "POST", path, "", "").await.0, 401, "{path}");
         let answer = ask(&router, "POST", path, token.trim(), "").await;
         assert_eq!(answer.0, status, "{path}: {}", answer.1);
+    }
+}
+
+#[tokio::test]
+async fn who_may_look_sees_silences_and_only_an_operator_makes_and_ends_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let router = router(state(folder.path()));
+    let token = std::fs::read_to_string(folder.path().join("admin.token")).unwrap();
+    let wish = r#"{"model": "tiny", "lasts": "2h", "why": "a rollout"}"#;
+    let (path, end) = ("/api/v1/silences", "/api/v1/silences/1/end");
+    let acknowledge = "/api/v1/alerts/inc_1/acknowledge";
+    let useful = r#"{"answer": "useful"}"#;
+    for (path, body) in [(path, wish), (end, ""), (acknowledge, useful)] {
+        assert_eq!(ask(&router, "POST", path, "", body).await.0, 401, "{path}");
+    }
+    let (status, made) = ask(&router, "POST", path, token.trim(), wish).await;
+    assert_eq!((status, &made["state"]), (201, &json!("active")), "{made}");
+    let (_, listed) = ask(&router, "GET", path, "", "").await;
+    assert_eq!(listed["silences"][0]["by"], "admin", "{listed}");
+    for (path, body, status) in [
+        (end, "", 200),
+        (end, "", 404),
+        ("/api/v1/silences/nine/end", "", 400),
+        (path, r#"{"lasts": "2h", "why": "everything"}"#, 400),
+        (
+            path,
+            r#"{"model": "tiny", "lasts": "99d", "why": "long"}"#,
+            400,
+        ),
+        (path, r#"{"modle": "tiny"}"#, 422),
+        (acknowledge, useful, 404),
+        (acknowledge, r#"{"answer": "maybe"}"#, 400),
+    ] {
+        let answer = ask(&router, "POST", path, token.trim(), body).await;
+        assert_eq!(answer.0, status, "{path} {body}: {}", answer.1);
     }
 }

@@ -1,15 +1,21 @@
 //! Section `alert`: whom to tell, and how. In: what the file says. Out: endpoints of which every
 //! key is one that their kind takes. What their files hold is read when alerting starts.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-use super::{ConfigError, duration, pause};
+use super::{
+    ConfigError, duration,
+    maintenance::{RawMaintenance, maintenance},
+    pause,
+};
 use crate::alert::{
     AlertSettings,
     endpoint::{Endpoint, EndpointUrl, Headers, Kind},
     recipients::Pattern,
+    rules::Rules,
+    state::{REMEMBERED_MAX, Rule},
 };
 
 /// Prometheus tells an Alertmanager as often.
@@ -22,6 +28,24 @@ pub(super) struct RawAlert {
     pub(super) retry: Option<Vec<String>>,
     pub(super) timeout: Option<String>,
     pub(super) endpoints: Vec<RawEndpoint>,
+    drifting: Option<u32>,
+    of: Option<u32>,
+    steady: Option<u32>,
+    cooldown: Option<String>,
+    group_within: Option<String>,
+    rules: Vec<RawRule>,
+    maintenance: Vec<RawMaintenance>,
+}
+
+/// What is usual, for some signals in another way.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    metrics: Vec<String>,
+    drifting: Option<u32>,
+    of: Option<u32>,
+    steady: Option<u32>,
+    cooldown: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -56,6 +80,7 @@ pub(super) struct RawEndpoint {
 }
 
 pub(super) fn alert(raw: RawAlert) -> Result<AlertSettings, ConfigError> {
+    let rules = Arc::new(rules(&raw)?);
     let defaults = AlertSettings::default();
     let retry = match raw.retry {
         None => defaults.retry,
@@ -65,12 +90,77 @@ pub(super) fn alert(raw: RawAlert) -> Result<AlertSettings, ConfigError> {
             .collect::<Result<_, _>>()?,
     };
     let endpoints = raw.endpoints.into_iter().map(endpoint);
+    let planned = raw.maintenance.into_iter().map(maintenance);
     Ok(AlertSettings {
+        rules,
+        maintenance: planned.collect::<Result<_, _>>()?,
         endpoints: endpoints.collect::<Result<_, _>>()?,
         allow_internal: raw.allow_internal,
         retry,
         timeout: duration("alert.timeout", raw.timeout.as_deref(), "15s")?,
     })
+}
+
+fn rules(raw: &RawAlert) -> Result<Rules, ConfigError> {
+    let said = RawRule {
+        metrics: vec![],
+        drifting: raw.drifting,
+        of: raw.of,
+        steady: raw.steady,
+        cooldown: raw.cooldown.clone(),
+    };
+    let usual = rule(&said, Rule::default())?;
+    let mut own = BTreeMap::new();
+    for raw in &raw.rules {
+        let rule = rule(raw, usual)?;
+        for metric in &raw.metrics {
+            if own.insert(metric.clone(), rule).is_some() {
+                return Err(ConfigError::Value {
+                    key: "alert.rules.metrics",
+                    value: metric.clone(),
+                    advice: "name each metric in one rule only",
+                });
+            }
+        }
+    }
+    let group_within = match raw.group_within.as_deref() {
+        None => Rules::default().group_within,
+        Some(text) => pause("alert.group_within", text)?,
+    };
+    Ok(Rules {
+        usual,
+        own,
+        group_within,
+    })
+}
+
+fn rule(raw: &RawRule, usual: Rule) -> Result<Rule, ConfigError> {
+    let rule = Rule {
+        drifting: raw.drifting.unwrap_or(usual.drifting),
+        // Who asks for two lanes means two in a row, unless they say of how many.
+        of: raw.of.unwrap_or(match raw.drifting {
+            Some(drifting) => drifting.max(usual.of),
+            None => usual.of,
+        }),
+        steady: raw.steady.unwrap_or(usual.steady),
+        cooldown: match raw.cooldown.as_deref() {
+            None => usual.cooldown,
+            Some(text) => pause("alert.cooldown", text)?,
+        },
+    };
+    let allowed = 1..=REMEMBERED_MAX;
+    let fits = rule.drifting >= 1
+        && rule.drifting <= rule.of
+        && allowed.contains(&rule.of)
+        && (1..REMEMBERED_MAX).contains(&rule.steady);
+    match fits {
+        true => Ok(rule),
+        false => Err(ConfigError::Value {
+            key: "alert.drifting, alert.of and alert.steady",
+            value: format!("{} of {}, {}", rule.drifting, rule.of, rule.steady),
+            advice: "write 1 <= drifting <= of <= 32 and 1 <= steady <= 31",
+        }),
+    }
 }
 
 fn endpoint(mut raw: RawEndpoint) -> Result<Endpoint, ConfigError> {

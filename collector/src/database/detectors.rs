@@ -1,12 +1,9 @@
-//! Detector checkpoints and alert states: where judging stands after the last committed tick. In
-//! and out: whole rows, read at the start of a tick and written at its end in one transaction.
-
-use std::collections::BTreeMap;
+//! Detector checkpoints: where judging stands after the last committed tick. In and out: whole
+//! rows, read at the start of a tick and written at its end in one transaction.
 
 use rusqlite::{Row, Transaction, params};
 
 use super::Result;
-use crate::alert::state::{Alert, AlertState};
 
 /// One watched series' detector after the last lane it folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,34 +54,5 @@ pub(crate) fn store(transaction: &Transaction<'_>, checkpoint: &Checkpoint) -> R
         checkpoint.began_us,
         checkpoint.folded_until_us
     ])?;
-    Ok(())
-}
-
-/// What was last told about each series.
-pub(crate) fn alerts(transaction: &Transaction<'_>) -> Result<BTreeMap<String, Alert>> {
-    let sql = "SELECT series, state, since_us FROM alert_states";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map([], |row| {
-        let state: String = row.get("state")?;
-        let alert = Alert {
-            // The table's CHECK admits two words.
-            state: if state == AlertState::Drifting.word() {
-                AlertState::Drifting
-            } else {
-                AlertState::Steady
-            },
-            since_us: row.get("since_us")?,
-        };
-        Ok((row.get("series")?, alert))
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Replaces a series' alert.
-pub(crate) fn store_alert(transaction: &Transaction<'_>, series: &str, alert: Alert) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO alert_states (series, state, since_us) VALUES (?1, ?2, ?3)";
-    transaction
-        .prepare_cached(sql)?
-        .execute((series, alert.state.word(), alert.since_us))?;
     Ok(())
 }

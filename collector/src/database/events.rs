@@ -71,6 +71,14 @@ pub(crate) fn revised(
     }
 }
 
+/// One event.
+pub(crate) fn find(transaction: &Transaction<'_>, event_id: &str) -> Result<Option<EventRow>> {
+    let sql = "SELECT id, time_us, event_id, kind, subject, body FROM events WHERE event_id = ?1";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let found = statement.query_row([event_id], from_row).optional()?;
+    Ok(found.map(|(_, event)| event))
+}
+
 /// Up to `limit` events after row `after`, oldest first, each with its row id.
 pub(crate) fn after(
     transaction: &Transaction<'_>,

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::Serialize;
 
-use super::{Result, verdicts};
+use super::{Result, alerts, verdicts};
 use crate::retraining::{brief::Drifting, progress::State, rule::Past};
 
 const COLUMNS: &str = "id, service, model, version, state, requested_by, cause, created_us, \
@@ -208,23 +208,19 @@ pub(crate) fn remember_report(
     Ok(())
 }
 
-/// A series that others believe to drift.
+/// A series whose alert fires.
 pub(crate) struct Alerted {
     pub(crate) drifting: Drifting,
-    /// Since when they do.
+    /// Since when it does.
     pub(crate) since_us: i64,
-    /// Id of the event that told them.
+    /// Id of the event that says so.
     pub(crate) event: Option<String>,
 }
 
-/// Series whose alert says that they drift, by series.
+/// Series whose alert fires, by series.
 pub(crate) fn alerted(transaction: &Transaction<'_>) -> Result<Vec<Alerted>> {
-    let sql = "SELECT series, since_us FROM alert_states WHERE state = 'drifting' ORDER BY series";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let told = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let told = told.collect::<rusqlite::Result<Vec<(String, i64)>>>()?;
     let mut alerted = vec![];
-    for (series, since_us) in told {
+    for (series, since_us) in alerts::firing(transaction)? {
         if let Some(now) = verdicts::newest(transaction, &series)? {
             let paged = verdicts::last(transaction, &series, since_us)?;
             let paged = paged.map(|row| row.evidence);

@@ -76,6 +76,7 @@ pub(super) struct Instruments {
     limit_bytes: Gauge,
     verdicts: Family<Label, Counter>,
     pub(super) revised: Counter,
+    pub(super) incidents: Gauge,
     deliveries: Family<Label, Counter>,
 }
 
@@ -113,6 +114,7 @@ impl Default for Instruments {
             limit_bytes: Gauge::default(),
             verdicts: each("state", VERDICTS),
             revised: Counter::default(),
+            incidents: Gauge::default(),
             deliveries: each("result", DELIVERIES),
         };
         new.accepting.set(1);
@@ -170,6 +172,11 @@ impl Instruments {
             "verdicts_revised",
             "Verdicts that late records changed",
             self.revised.clone(),
+        );
+        registry.register(
+            "incidents_open",
+            "Incidents that go on, as of the last lane that was judged",
+            self.incidents.clone(),
         );
         registry.register(
             "webhook_attempts",

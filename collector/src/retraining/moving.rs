@@ -120,7 +120,7 @@ pub(super) fn deliver(
     outbox::put(
         transaction,
         event,
-        telling.recipients.of(&event.kind),
+        telling.pager.recipients.of(&event.kind),
         now_us,
     )
 }

@@ -16,6 +16,7 @@ use rusqlite::Transaction;
 
 use super::{
     COLLECTOR, Retraining, RetrainingError,
+    closing::{self, Proven},
     moving::{Why, move_on},
     progress::State,
 };
@@ -235,6 +236,7 @@ impl Retraining {
             self.telling.clone(),
             self.clock.now_us(),
         );
+        let lane_us = self.judging.cadence.lane_us;
         let work = move |t: &Transaction<'_>| {
             let Some(request) = rows::find(t, &id)? else {
                 return Ok(false);
@@ -247,6 +249,16 @@ impl Retraining {
             let words = found.as_ref().map(Proof::words);
             rows::looked(t, &id, look, words.as_deref())?;
             if proven {
+                if let Some(signal) = first_signal(&request.body) {
+                    let proven = Proven {
+                        request: &request,
+                        signal: &signal,
+                        words: words.as_deref().unwrap_or_default(),
+                        lane_us,
+                        now_us,
+                    };
+                    closing::end_alerts(t, &proven, &telling)?;
+                }
                 let why = Why {
                     detail: words,
                     ..Why::of(COLLECTOR, now_us)

@@ -14,11 +14,11 @@ use super::{asking::Wish, reporting::Report, *};
 use crate::{
     alert::{
         desk::Desk,
-        recipients::{Pattern, Recipient},
-        state::{Alert, AlertState},
+        pager::Pager,
+        state::{Alert, State as AlertState},
     },
     clock::{MovedClock, SECOND_US},
-    database::{detectors, outbox, verdicts},
+    database::{alerts, outbox, verdicts},
     watch::lanes::{Asked, AskedParts, SeriesLanes},
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Bench {
 /// Retraining that asks nobody, for tests of other rooms.
 pub(crate) fn idle(database: Database) -> Retraining {
     let telling = Telling {
-        recipients: Recipients::new(vec![]),
+        pager: Pager::for_test(None),
         base_url: String::new(),
     };
     let judging = Judging {
@@ -97,11 +97,7 @@ impl Bench {
         let database = Database::open(self.folder.path()).unwrap();
         let clock: Arc<dyn Clock> = Arc::<MovedClock>::clone(&self.clock);
         let telling = Telling {
-            recipients: Recipients::new(vec![Recipient {
-                endpoint: "trainer".to_owned(),
-                events: vec![Pattern::all()],
-                alerts_only: false,
-            }]),
+            pager: Pager::for_test(Some("trainer")),
             base_url: "http://127.0.0.1:8330/".to_owned(),
         };
         let judging = Judging {
@@ -166,15 +162,16 @@ async fn judge(retraining: &Retraining, version: &str, metric: &str, drifts: boo
     };
     let alert = Alert {
         state: if drifts {
-            AlertState::Drifting
+            AlertState::Firing
         } else {
-            AlertState::Steady
+            AlertState::Inactive
         },
         since_us: now_us,
+        recent: 1,
     };
     let work = move |t: &Transaction<'_>| {
         verdicts::insert(t, &row)?;
-        detectors::store_alert(t, &row.series, alert)
+        alerts::store(t, &row.series, alert)
     };
     retraining.database.transact(work).await.unwrap();
 }

@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     alert::{
-        state::{self, Alert, AlertState},
+        incident::{Cohort, Turned},
+        rules::Rules,
+        state::{self, Alert, Turn},
         story::Story,
     },
     database::detectors::Checkpoint,
@@ -46,8 +48,10 @@ pub(super) struct Judged {
     pub(super) verdicts: Vec<VerdictRow>,
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) alerts: BTreeMap<String, Alert>,
-    /// What others are told, in the order of time.
+    /// What happened, in the order of time.
     pub(super) events: Vec<EventRow>,
+    /// Alerts that fire or are over with these events.
+    pub(super) turned: Vec<Turned>,
     /// Pages that are to be taken apart before anything is written.
     pub(super) apart: Vec<Apart>,
     /// Which verdicts page, with the ends of their lanes.
@@ -126,6 +130,8 @@ pub(super) struct Telling<'a> {
     pub(super) dashboard_url: Option<&'a str>,
     /// How many series share how many false pages.
     pub(super) policy: &'a Policy,
+    /// When alerts fire and are over.
+    pub(super) rules: &'a Rules,
     /// Devices that a lane needs for the evidence to be told.
     pub(super) min_devices: u32,
     /// What late records revise is the past: it opens and closes no alert.
@@ -253,18 +259,19 @@ impl Judging<'_> {
         if self.telling.past {
             return Ok(());
         }
-        let decided = match verdict.state {
-            VerdictState::Steady => Some(AlertState::Steady),
-            VerdictState::Drifting => Some(AlertState::Drifting),
+        let drifts = match verdict.state {
+            VerdictState::Steady => Some(false),
+            VerdictState::Drifting => Some(true),
             VerdictState::Undecided => None,
         };
+        let rule = self.telling.rules.of(&key.metric);
         let before = self.plan.alerts.get(series).copied();
-        let (after, change) = state::step(before, decided, verdict.end_us);
+        let (after, turn) = state::step(before, drifts, rule, verdict.end_us);
         if let Some(after) = after.filter(|after| before != Some(*after)) {
             self.plan.alerts.insert(series.to_owned(), after);
             self.judged.alerts.insert(series.to_owned(), after);
         }
-        let Some(change) = change else {
+        let Some(turn) = turn else {
             return Ok(());
         };
         let withheld = self.telling.withheld(&key.metric, verdict.devices);
@@ -272,12 +279,25 @@ impl Judging<'_> {
             key,
             verdict,
             revision,
-            change,
+            turn,
+            previous: match (before, turn) {
+                (None, _) => UNDECIDED,
+                (Some(_), Turn::Fires) => Turn::Resolves.verdict(),
+                (Some(_), Turn::Resolves) => Turn::Fires.verdict(),
+            },
             withheld: withheld.as_deref(),
             breakdown,
             dashboard_url: self.telling.dashboard_url,
         };
-        self.judged.events.push(story.event()?);
+        let event = story.event()?;
+        self.judged.turned.push(Turned {
+            cohort: cohort(key, series),
+            turn,
+            event: event.id.clone(),
+            time_us: event.time,
+            cooldown_us: rule.cooldown_us(),
+        });
+        self.judged.events.push(event);
         Ok(())
     }
 
@@ -402,6 +422,19 @@ impl Judging<'_> {
             .events
             .sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         Ok(self.judged)
+    }
+}
+
+/// A series, as silences name it.
+fn cohort(key: &SeriesKey, series: &str) -> Cohort {
+    Cohort {
+        subject: series.to_owned(),
+        service: key.service.clone(),
+        model: key.model.clone(),
+        version: key.version.clone(),
+        device_class: key.device_class.clone(),
+        site: None,
+        metric: key.metric.clone(),
     }
 }
 

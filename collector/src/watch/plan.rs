@@ -22,7 +22,7 @@ use crate::{
     alert::state::Alert,
     control::content_of,
     database::{
-        self, Result,
+        self, Result, alerts,
         detectors::{self, Checkpoint},
         references::{self, InForce},
         snapshots, verdicts,
@@ -128,7 +128,7 @@ pub(super) fn load(
         watched,
         unwatched,
         parents,
-        alerts: detectors::alerts(transaction)?,
+        alerts: alerts::all(transaction)?,
         current: current.map(|(_, row)| (row.series.clone(), row)).collect(),
         revisions: verdicts::revisions(transaction, span.from_us, span.to_us)?,
     }))

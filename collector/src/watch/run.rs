@@ -23,9 +23,9 @@ use super::{
     schedule::Span,
 };
 use crate::{
-    alert::recipients::Recipients,
+    alert::pager::{News, Pager, Taken},
     clock::Clock,
-    database::{self, Database, DatabaseError, detectors, events, outbox, snapshots, verdicts},
+    database::{self, Database, DatabaseError, alerts, detectors, snapshots, verdicts},
     observe::Observer,
     store::Earliest,
 };
@@ -45,8 +45,8 @@ pub(crate) struct Parts {
     /// How far back what was stored reaches.
     pub(crate) earliest: Earliest,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Who is told of what.
-    pub(crate) recipients: Recipients,
+    /// Tells what alerts do.
+    pub(crate) pager: Pager,
     /// Wakes the endpoints' tasks.
     pub(crate) wake: Arc<Notify>,
     pub(crate) observer: Observer,
@@ -150,18 +150,18 @@ impl Watcher {
             return Ok(false);
         };
         tell(&judged);
-        let told = !judged.events.is_empty();
         let states: Vec<String> = judged.verdicts.iter().map(|v| v.state.clone()).collect();
-        let recipients = self.parts.recipients.clone();
-        let write = move |t: &Transaction<'_>| write(t, &judged, &recipients, span, now_us);
-        self.parts.database.transact(write).await?;
+        let pager = self.parts.pager.clone();
+        let write = move |t: &Transaction<'_>| write(t, judged, &pager, span, now_us);
+        let taken = self.parts.database.transact(write).await?;
         // The first look for late records goes through everything.
         if self.review.knows_how_far() {
             self.review.judged(to_us);
         }
         let observer = &self.parts.observer;
         states.iter().for_each(|state| observer.judged(state));
-        if told {
+        observer.incidents(taken.open);
+        if taken.letters > 0 {
             // Whoever follows the link of a letter finds the page.
             self.forward(false).await;
             self.parts.wake.notify_waiters();
@@ -244,12 +244,13 @@ fn telling(settings: &WatchSettings, past: bool) -> Telling<'_> {
     Telling {
         dashboard_url: settings.dashboard_url.as_deref(),
         policy: &settings.policy,
+        rules: &settings.rules,
         min_devices: settings.min_devices,
         past,
     }
 }
 
-/// Says in the log what others are told.
+/// Says in the log what turned.
 fn tell(judged: &Judged) {
     for event in &judged.events {
         tracing::info!(
@@ -263,11 +264,11 @@ fn tell(judged: &Judged) {
 
 fn write(
     transaction: &Transaction<'_>,
-    judged: &Judged,
-    recipients: &Recipients,
+    judged: Judged,
+    pager: &Pager,
     span: Span,
     now_us: i64,
-) -> database::Result<()> {
+) -> database::Result<Taken> {
     for checkpoint in &judged.checkpoints {
         detectors::store(transaction, checkpoint)?;
         if span.ends_an_hour() {
@@ -278,24 +279,31 @@ fn write(
         verdicts::insert(transaction, row)?;
     }
     for (series, alert) in &judged.alerts {
-        detectors::store_alert(transaction, series, *alert)?;
+        alerts::store(transaction, series, *alert)?;
     }
-    for event in &judged.events {
-        events::insert(transaction, event)?;
-        outbox::put(transaction, event, recipients.of(&event.kind), now_us)?;
-    }
+    let news = News {
+        turned: judged.turned,
+        events: judged.events,
+        until_us: span.to_us,
+    };
+    let taken = pager.take(transaction, news, now_us)?;
     let before = database::mark(transaction, plan::JUDGED_UNTIL)?;
     let until_us = before.map_or(span.to_us, |before| before.max(span.to_us));
     if span.ends_an_hour() {
         snapshots::forget(transaction, until_us - snapshots::KEPT_US)?;
     }
-    database::set_mark(transaction, plan::JUDGED_UNTIL, until_us)
+    database::set_mark(transaction, plan::JUDGED_UNTIL, until_us)?;
+    Ok(taken)
 }
 
 mod revise;
 
 #[cfg(test)]
+use crate::database::events;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod flapping;
 #[cfg(test)]
 mod late_records;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{Shell, failure::Failure, render};
 use crate::{
-    control::{RetrainingAct, RetrainingRequest, RetrainingSignal, RetrainingStep},
+    retraining::{RetrainingAct, RetrainingRequest, RetrainingSignal, RetrainingStep},
     router::Dashboard,
     view::{
         names::{self, State as Look},

@@ -1,6 +1,6 @@
 //! Requests to train again: one that waits for a person, one that was proven.
 
-use fathomline_dashboard::{RetrainingRequest, RetrainingSignal, RetrainingStep};
+use fathomline_dashboard::retraining::{RetrainingRequest, RetrainingSignal, RetrainingStep};
 use fathomline_wire::names;
 
 use crate::golden;

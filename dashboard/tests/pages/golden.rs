@@ -15,8 +15,11 @@ use axum::{
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
 use fathomline_dashboard::{
-    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused, RetrainingAct,
-    RetrainingRequest, deliveries::Deliveries, router as pages,
+    Act, Citing, Control, ControlError, Dashboard, Done, KeptReference, Refused,
+    alerts::{AlertAct, Alerts},
+    deliveries::Deliveries,
+    retraining::{RetrainingAct, RetrainingRequest},
+    router as pages,
 };
 use fathomline_queries::{
     drift::{BinPart, Breakdown, Lane, Policy, Reference, SeriesKey, SitePart, Summary},
@@ -32,7 +35,7 @@ use fathomline_queries::{
 };
 use fathomline_wire::{histogram::ExponentialHistogram, names};
 
-use crate::{asked, told};
+use crate::{asked, fired, told};
 
 /// Ids of the judged series.
 pub(crate) const SURPRISAL: &str = "00000000000000aa";
@@ -134,6 +137,14 @@ impl Control for Collector {
 
     async fn enable(&self, headers: &HeaderMap, endpoint: &str) -> Result<(), Refused> {
         told::enable(headers, endpoint)
+    }
+
+    async fn alerts(&self) -> Result<Alerts, ControlError> {
+        Ok(fired::alerts(END_US))
+    }
+
+    async fn act_on_alerts(&self, _: &HeaderMap, act: AlertAct) -> Result<(), Refused> {
+        fired::act(act)
     }
 
     async fn retraining(&self) -> Result<Vec<RetrainingRequest>, ControlError> {

@@ -5,17 +5,21 @@ use std::time::Duration;
 use fathomline_queries::{
     drift::{Policy, Summary},
     lanes::rollout::VersionSeen,
-    rows::VerdictRow,
+    rows::{EventRow, VerdictRow},
 };
 use fathomline_wire::histogram::ExponentialHistogram;
 use serde_json::json;
 
 use super::*;
 use crate::{
-    alert::state::{Alert, AlertState},
+    alert::{
+        incident::{Cohort, Turned},
+        pager::News,
+        state::{Alert, State as AlertState, Turn},
+    },
     clock::{Clock as _, SECOND_US},
     control::{Control, CreateRequest},
-    database::{detectors, verdicts},
+    database::{alerts, verdicts},
     retraining::{
         RetrainingSettings, Shown,
         tests::{Bench, letters, report, wish},
@@ -130,12 +134,16 @@ async fn succeeded(bench: &Bench) -> String {
         .to_string(),
     };
     let alert = Alert {
-        state: AlertState::Drifting,
+        state: AlertState::Firing,
         since_us: now_us,
+        recent: 1,
     };
+    let news = fires(&row);
+    let pager = retraining.telling.pager.clone();
     let work = move |t: &Transaction<'_>| {
         verdicts::insert(t, &row)?;
-        detectors::store_alert(t, &row.series, alert)
+        alerts::store(t, &row.series, alert)?;
+        pager.take(t, news, now_us)
     };
     retraining.database.transact(work).await.unwrap();
     let id = retraining.ask(wish(), "ann").await.unwrap().id;
@@ -158,6 +166,46 @@ async fn report_version(bench: &Bench, version: &str) {
     };
     let work = move |t: &Transaction<'_>| rollouts::note(t, &[seen]);
     bench.retraining().database.transact(work).await.unwrap();
+}
+
+/// The alert of a series fires with its verdict.
+fn fires(row: &VerdictRow) -> News {
+    let event = EventRow {
+        time: row.time,
+        id: "evt_fired".to_owned(),
+        kind: "fathomline.verdict.changed".to_owned(),
+        subject: row.series.clone(),
+        // Which event it is matters to nobody here.
+        body: json!({ "timestamp": "", "type": "fathomline.webhook.test", "data": {} }).to_string(),
+    };
+    let cohort = Cohort {
+        subject: row.series.clone(),
+        model: row.model.clone(),
+        metric: row.metric.clone(),
+        ..Cohort::default()
+    };
+    News {
+        turned: vec![Turned {
+            cohort,
+            turn: Turn::Fires,
+            event: event.id.clone(),
+            time_us: row.time,
+            cooldown_us: 0,
+        }],
+        events: vec![event],
+        until_us: row.time,
+    }
+}
+
+/// Letters that say that the drift is over, and whether its alert still fires.
+async fn ends(bench: &Bench) -> (Vec<serde_json::Value>, bool) {
+    let retraining = bench.retraining();
+    let told = letters(&retraining, "fathomline.verdict.changed").await;
+    let told = told
+        .into_iter()
+        .filter(|event| event["data"]["state"] == "steady");
+    let firing = retraining.database.transact(alerts::firing).await;
+    (told.collect(), !firing.unwrap().is_empty())
 }
 
 /// Lets lanes go by in which devices of versions say so many times what they said, and looks.
@@ -185,9 +233,22 @@ async fn a_better_version_is_proven_with_its_interval_and_others_are_told() {
     let id = succeeded(&bench).await;
     go_by(&bench, 19, &[("1", 1.8), ("2", 1.0)]).await;
     assert_eq!(shown(&bench, &id).await.request.looks, 0, "not yet");
+    assert!(ends(&bench).await.1, "the alert goes on");
     go_by(&bench, 1, &[("1", 1.8), ("2", 1.0)]).await;
     let found = shown(&bench, &id).await;
     assert_eq!(found.request.state, State::Proven, "{found:?}");
+    let (ended, fires) = ends(&bench).await;
+    assert_eq!(
+        (ended.len(), fires),
+        (1, false),
+        "the alert is over: {ended:?}"
+    );
+    let evidence = ended[0]["data"]["evidence"].as_str().unwrap();
+    assert!(
+        evidence.starts_with("version 2 proved better:"),
+        "{evidence}"
+    );
+    assert!(ended[0]["data"]["incident_id"].is_string(), "{ended:?}");
     let words = found.steps.last().unwrap().detail.clone().unwrap();
     assert!(
         words.contains("on 6 devices of the old version at the same time"),

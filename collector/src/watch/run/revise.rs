@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use fathomline_queries::rows::VerdictRow;
+use fathomline_queries::{drift::VerdictState, rows::VerdictRow};
 use rusqlite::Transaction;
 
 use super::{TickError, Watcher, judge, late, plan};
 use crate::{
-    alert::state::{Alert, AlertState},
-    database::{self, detectors, detectors::Checkpoint, events, snapshots, verdicts},
+    alert::state::{Alert, State},
+    database::{self, alerts, detectors, detectors::Checkpoint, events, snapshots, verdicts},
     watch::{
         judge::{Judged, Known},
         lanes::{Asked, SeriesLanes},
@@ -278,7 +278,7 @@ fn write(t: &Transaction<'_>, refolded: Refolded, now_us: i64) -> database::Resu
                 .push(changed);
         }
     }
-    let alerts = detectors::alerts(t)?;
+    let alerts = alerts::all(t)?;
     for (series, changes) in &changes {
         if concerns(alerts.get(series), changes) {
             events::insert(t, &note(series, changes, now_us))?;
@@ -296,8 +296,8 @@ struct Changed {
 /// Whether lanes of an incident were revised: of the one that is open, or of one that was or would
 /// have been.
 fn concerns(alert: Option<&Alert>, changes: &[Changed]) -> bool {
-    let open = alert.filter(|alert| alert.state == AlertState::Drifting);
-    let drifting = |row: &VerdictRow| row.state == AlertState::Drifting.word();
+    let open = alert.filter(|alert| alert.state == State::Firing);
+    let drifting = |row: &VerdictRow| row.state == VerdictState::Drifting.name();
     changes.iter().any(|changed| {
         open.is_some_and(|open| changed.now.time >= open.since_us)
             || drifting(&changed.now)

@@ -7,7 +7,6 @@ use fathomline_queries::{
 
 use super::*;
 use crate::{
-    alert::recipients::{Pattern, Recipient},
     clock::MovedClock,
     control::{Control, CreateRequest, References},
     database::{deliveries, verdicts::Wanted},
@@ -44,11 +43,7 @@ impl Bench {
             rows: kept.clone(),
             earliest: Earliest::default(),
             clock: Arc::new(MovedClock::at((UNTIL + 2) * LANE_US)),
-            recipients: Recipients::new(vec![Recipient {
-                endpoint: "sink".to_owned(),
-                events: vec![Pattern::all()],
-                alerts_only: false,
-            }]),
+            pager: Pager::for_test(Some("sink")),
             wake: Arc::new(Notify::new()),
             observer: Observer::default(),
         };

@@ -1,4 +1,5 @@
-//! Requests to train models again, as the pages show them, and what people do to them.
+//! Requests to train models again as the collector tells them to the pages, and what people do to
+//! them.
 
 /// A request, with its steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
